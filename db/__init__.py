@@ -1,0 +1,1 @@
+"""The record: models, migrations, the store, queries and exports."""

@@ -1,0 +1,1 @@
+"""What to try next: operators, selection, archive and the search loop."""

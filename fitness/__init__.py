@@ -1,0 +1,1 @@
+"""What a prompt is worth: judges, safety gates and the refusal-probability ELBO."""

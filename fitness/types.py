@@ -1,0 +1,199 @@
+"""The values of fitness: verdicts, scores, evaluations, gate decisions, and the protocols that make them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from workers.interface import EngineDescription, Sample, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one judge in one version said of one sample: P(refusal) in [0, 1], or unscored and why.
+
+    Build with `Verdict.scored` or `Verdict.unscored`; exactly one of the two fields is set.
+    """
+
+    judge: str
+    version: str
+    p_refusal: float | None
+    unscored_reason: str | None
+
+    def __post_init__(self) -> None:
+        if (self.p_refusal is None) == (self.unscored_reason is None):
+            raise ValueError("a verdict is either scored or unscored with a reason")
+        if self.p_refusal is not None and not (
+            math.isfinite(self.p_refusal) and 0.0 <= self.p_refusal <= 1.0
+        ):
+            raise ValueError(f"p_refusal must be in [0, 1], got {self.p_refusal}")
+
+    @classmethod
+    def scored(cls, judge: str, version: str, p_refusal: float) -> Verdict:
+        return cls(judge, version, p_refusal, None)
+
+    @classmethod
+    def unscored(cls, judge: str, version: str, reason: str) -> Verdict:
+        return cls(judge, version, None, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeInput:
+    """What a judge may look at. Each judge says which fields it reads."""
+
+    prompt: str
+    response: str
+    reasoning: str | None = None
+
+
+class Judge(Protocol):
+    """Was this a refusal? One verdict for each input, same order; an error is unscored, never a default."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    async def judge(self, inputs: Sequence[JudgeInput]) -> list[Verdict]: ...
+
+
+class Safety(StrEnum):
+    """The three outcomes of a safety gate. Only harmless prompts are searched on and exported."""
+
+    HARMLESS = "harmless"
+    CONTROVERSIAL = "controversial"
+    HARMFUL = "harmful"
+
+
+@dataclass(frozen=True, slots=True)
+class GateDecision:
+    """What one safety gate in one version said of one prompt. `p_harmful` in [0, 1] or None when unknown."""
+
+    gate: str
+    version: str
+    outcome: Safety
+    p_harmful: float | None
+    reason: str = ""
+
+
+class Gate(Protocol):
+    """Was this prompt harmless? Sees the prompt alone, never the proposer's rationale."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    async def check(self, prompts: Sequence[str]) -> list[GateDecision]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSample:
+    """A sample and what every judge said of it, in the order of the run's judges."""
+
+    sample: Sample
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The fitness of one prompt on one target and its parts, all from the same samples.
+
+    fitness       refusal_term + weight * confidence (ELBO; EvoRefuse Eq. 5)
+    refusal_term  mean over samples of log max(p_refusal, eps), nats, in [log eps, 0]
+    confidence    mean over samples of logprob_sum / n_tokens, nats per token; None without log-probabilities
+    entropy       mean over samples of -log q / n_tokens, nats per token, the term that the paper
+                  holds constant; None without log q; not part of fitness unless asked for
+    refusal_rate  mean p_refusal over scored samples; refusal_low, refusal_high its Wilson interval
+    """
+
+    fitness: float
+    refusal_term: float
+    confidence: float | None
+    entropy: float | None
+    refusal_rate: float
+    refusal_low: float
+    refusal_high: float
+    n_samples: int
+    n_unscored: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """Ask for the fitness of one prompt.
+
+    `samples_first` are always taken; when their refusal rate reaches `top_up_at`, the count is
+    raised to `samples_max`. `known` are stored samples (with verdicts) that are used before the
+    target is asked for more.
+    """
+
+    prompt_id: str
+    prompt: str
+    samples_first: int
+    samples_max: int
+    top_up_at: float
+    seed: int
+    known: tuple[JudgedSample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one prompt is worth on one target. `n_new` samples (the last ones) were generated for
+    this evaluation and cost `target_tokens` (generated tokens); the rest came from the store.
+    `engine_s` is the time that the replica worked for it."""
+
+    prompt_id: str
+    samples: tuple[JudgedSample, ...]
+    score: Score
+    n_new: int
+    target_tokens: int
+    prompt_tokens: int
+    engine_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The model under test as asked: two that differ in any field are two targets."""
+
+    model: str
+    revision: str
+    adapter: str | None
+    template: str
+    system_prompt: str | None
+    sampling: Sampling
+
+    @classmethod
+    def of(
+        cls, description: EngineDescription, system_prompt: str | None, sampling: Sampling
+    ) -> Target:
+        return cls(
+            description.model,
+            description.revision,
+            description.adapter,
+            description.template,
+            system_prompt,
+            sampling,
+        )
+
+    @property
+    def target_id(self) -> str:
+        """Content hash over every field, 16 hex digits."""
+        fields = [
+            self.model,
+            self.revision,
+            self.adapter,
+            self.template,
+            self.system_prompt,
+            self.sampling.temperature,
+            self.sampling.top_p,
+            self.sampling.top_k,
+            self.sampling.max_tokens,
+        ]
+        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]

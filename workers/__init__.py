@@ -1,0 +1,1 @@
+"""Text and tokens: engines, replicas and the pool. Knows nothing of refusal or of evolution."""

@@ -1,0 +1,34 @@
+"""The error tree: few classes, raised where the cause is known, shown in one place (the command line).
+
+An exception stops the work. A request that failed while its neighbours went on is not an
+exception but a `workers.interface.Failure`, which is data. This module knows the standard library only.
+"""
+
+
+class EvocliffError(Exception):
+    """Base of all errors of evocliff. The message names the thing, the place and the mend.
+
+    `exit_code` is what the command line ends with: 1 the work failed, 2 the input was bad.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(EvocliffError):
+    """The input (config, file, option) is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class StoreError(EvocliffError):
+    """The database cannot be used as asked: locked, read-only, newer, damaged, full, or not ours."""
+
+    exit_code = 2
+
+
+class TargetError(EvocliffError):
+    """A model could not be loaded or its engine cannot go on."""
+
+
+class EngineDied(TargetError):
+    """The engine can answer nothing any more; its process has to be replaced."""
