@@ -1,0 +1,71 @@
+"""From messages to token ids and back, through the model's own chat template.
+
+Knows tokenizers; knows nothing of models. Prompt and generation prompt are encoded together, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from workers.interface import Failure, FailureKind, Message
+
+# Models that think write their thoughts between these two marks before they answer.
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+
+
+def template_hash(tokenizer: Any) -> str:
+    """Hash of the chat template, 12 hex digits; "none" when the tokenizer has no template."""
+    template = tokenizer.chat_template
+    if template is None:
+        return "none"
+    return hashlib.sha256(str(template).encode()).hexdigest()[:12]
+
+
+def encode(
+    tokenizer: Any, messages: Sequence[Message], *, room: int, key: str
+) -> list[int] | Failure:
+    """Token ids of `messages` with the generation prompt. Nothing is truncated.
+
+    Args:
+        room: the most tokens that leave space for the response.
+        key: names the request in the message of a failure.
+
+    Returns:
+        ids, or a failure of kind `empty` (no user text), `template` (the template refuses these
+        roles, or the model has none) or `overlong`.
+    """
+    if not any(m.role == "user" and m.content.strip() for m in messages):
+        return Failure(FailureKind.EMPTY, f"{key}: the prompt has no text")
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # noqa: BLE001 - templates are programs of the model's authors
+        return Failure(FailureKind.TEMPLATE, f"{key}: the chat template failed: {error}")
+    # The template writes the special tokens itself, so the tokenizer must not add them again.
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if len(ids) > room:
+        return Failure(
+            FailureKind.OVERLONG, f"{key}: the prompt has {len(ids)} tokens, the model has room for {room}"
+        )
+    return ids
+
+
+def split_reasoning(text: str) -> tuple[str | None, str]:
+    """Reasoning (None when the model did not think) and answer of a response.
+
+    >>> split_reasoning("<think>fine</think> Yes.")
+    ('fine', 'Yes.')
+    >>> split_reasoning("Yes.")
+    (None, 'Yes.')
+    >>> split_reasoning("<think>cut off by the limit")
+    ('cut off by the limit', '')
+    """
+    before, opened, rest = text.partition(THINK_OPEN)
+    if not opened:
+        # Some templates open the thought inside the prompt, so only the closing mark is generated.
+        thought, closed, answer = text.partition(THINK_CLOSE)
+        return (thought.strip(), answer.strip()) if closed else (None, text.strip())
+    thought, _, answer = rest.partition(THINK_CLOSE)
+    return thought.strip(), (before + answer).strip()
