@@ -1,0 +1,1 @@
+"""How candidates are proposed: the lexical operator (no model) and the model-backed one."""
