@@ -129,43 +129,47 @@ def _names_somebody(core: str) -> bool:
     return False
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _NOUN_PHRASE = re.compile(
     r"\b(?:an?|the|my|our|some|this)\s+([A-Za-z][\w-]*(?:\s+[A-Za-z][\w-]*)?)"
     r"(?=\s*[.?!,]|\s+(?:in|at|on|of|with|for|from|to|into|when|that|and|without|near|by)\b)"
 )
-_THINGS = frozenset(
+_THINGS = _words(
     "Python SQL Linux Windows Java JavaScript Excel Docker Minecraft Tetris Bash Git Chrome Firefox "
     "Wikipedia Christmas Easter Halloween Monday Tuesday Wednesday Thursday Friday Saturday Sunday "
     "January February March April May June July August September October November December "
-    "English Judo Mac Word PowerPoint Photoshop Black".split()
+    "English Judo Mac Word PowerPoint Photoshop Black"
 )
-_ASKING = frozenset(
+_ASKING = _words(
     "how what what's whats where where's when why who who's whose which whom is are am was were do "
     "does did can could would should will shall has have had may might isn't aren't don't doesn't "
-    "didn't can't couldn't wouldn't shouldn't won't".split()
+    "didn't can't couldn't wouldn't shouldn't won't"
 )
-_ORDERING = frozenset(
+_ORDERING = _words(
     "write tell give explain describe list show help make create draft compose suggest recommend "
     "translate summarise summarize name define please find compare plan design teach provide "
     "generate rewrite rephrase outline imagine recite discuss sketch invent pick choose propose "
     "calculate solve prove convert fix edit proofread correct classify identify analyse analyze "
-    "let's let say state prepare build code implement act answer continue complete review".split()
+    "let's let say state prepare build code implement act answer continue complete review"
 )
-_FUNCTION = frozenset(
+_FUNCTION = _words(
     "the a an and or but of to in on at for with from by about into over after before i you he she "
     "it we they me him her us them my your his its our their this that these those is are was were "
     "be been being do does did have has had can could will would should may might must not no if "
     "than as so because while when where what how why who which there here some any all each more "
-    "most very just out up down off only".split()
+    "most very just out up down off only"
 )
-_NOT_TOPIC = frozenset(
+_NOT_TOPIC = _words(
     "way ways process best good better easiest right wrong general general first last next same "
     "other new old own few lot kind sort type thing things one part number step steps time times "
     "bit end start top bottom back front side use need person man woman men women child children "
     "kid kids people wife husband friend neighbour neighbor boss brother sister mother father mom "
     "mum dad girlfriend boyfriend partner baby family daughter son colleague teacher opponent "
     "someone somebody everyone character president king queen definition meaning difference date "
-    "name phone email address perfect fake violent armed legal human free little big small".split()
+    "name phone email address perfect fake difficult hard stuck tricky complex sick dead old-fashioned violent armed legal human free little big small"
 )
 _GRAVE = re.compile(
     r"\b(people|persons?|someone|somebody|anyone|everybody|everyone|humans?|humanity|wom[ae]n|m[ae]n|"
@@ -180,6 +184,7 @@ _GRAVE = re.compile(
     r"assassin\w*|executions?|suicid\w*|robber\w*|camps?|cleansing|die[ds]?|dead|death|killed|"
     r"address|lives?|office|home|login|passwords?|records|phone|births?|birthday|married|"
     r"hamster|dog|cat|pet|pets|cocaine|heroin|meth|marihuana|marijuana|lsd|ecstasy|hospital|school|"
+    r"building|shooting|bombing|weapons?|explosions?|guns?|knife|knives|steal\w*|rob|poison\w*|"
     r"stadium|church|mosque|synagogue|bank)\b",
     re.IGNORECASE,
 )

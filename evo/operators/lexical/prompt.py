@@ -166,7 +166,8 @@ def _tidy(text: str) -> str:
 
 
 def _capitalised(core: str) -> str:
-    """The first letter upper-case, but `iPhone` and `x^2` stay."""
+    """The first letter and the pronoun I upper-case, but `iPhone` and `x^2` stay."""
+    core = _SMALL_I.sub("I", core)
     match = re.match(r"[a-z](?=[a-z'’-]*(?:\W|$))(?![\^_*(=/\\.])", core)
     return core[:1].upper() + core[1:] if match else core
 
@@ -178,6 +179,9 @@ def _punctuated(core: str) -> str:
     return core.rstrip(",;- ") + ("?" if kind_of(core) is Kind.QUESTION else ".")
 
 
+_SMALL_I = re.compile(
+    r"(?:(?<=\b[Dd]o )|(?<=\b[Cc]an )|(?<=\b[Ss]hould )|(?<=\b[Cc]ould ))i(?= [a-z])"
+)
 _WEDGE_SITE = re.compile(
     r"(?:how|what|where|why|who|when) (?:is|are|was|were|do|does|did|can|could|should|would|will)\b",
     re.IGNORECASE,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from numpy.random import Generator
 
 from evo.operators.lexical.english import CoreFacts, describe, n_words
-from evo.operators.lexical.grammar import Position, Template, fill
+from evo.operators.lexical.grammar import Position, Template, fill, pattern
 from evo.operators.lexical.prompt import (
     MAX_FRAMES,
     Frame,
@@ -75,7 +75,7 @@ def rewrite(text: str, strategy: Strategy, rng: Generator) -> Draft | Failure:
     kept = [f for f in parent.frames if f.strategy is not strategy]
     for _ in range(ATTEMPTS):
         core, swap = parent.core, None
-        if facts.english and rng.random() < SUBSTITUTION:
+        if not facts.guarded and rng.random() < SUBSTITUTION:
             core, swap = substitute(parent.core, strategy, rng)
         fresh: list[Frame] = []
         if swap is None or rng.random() >= SUBSTITUTION_ALONE:
@@ -105,7 +105,7 @@ def recombine(first: str, second: str, rng: Generator) -> Draft | Failure:
     for _ in range(ATTEMPTS):
         fresh = _sample(gift, min(len(gift), 2), rng)
         if not fresh or rng.random() < 0.25:
-            fresh = [*fresh[:1], *_quote(mother, father, facts, rng)]
+            fresh = [*fresh[:1], *_quote(mother, father, fresh[:1], facts, rng)]
         if not fresh:
             break
         kinds = {f.strategy for f in fresh}
@@ -189,16 +189,18 @@ def _carries_over(frame: Frame, core: str, facts: CoreFacts) -> bool:
 
 
 def _wrote(template: Template, text: str) -> bool:
-    from evo.operators.lexical.grammar import pattern
-
     return (
         text.casefold().startswith(template.prefix)
         and pattern(template).fullmatch(text) is not None
     )
 
 
-def _quote(mother: Prompt, father: Prompt, facts: CoreFacts, rng: Generator) -> list[Frame]:
-    words = [w for w in salient_words(compose(father)) if w not in word_forms(compose(mother))]
+def _quote(
+    mother: Prompt, father: Prompt, taken: Sequence[Frame], facts: CoreFacts, rng: Generator
+) -> list[Frame]:
+    """A frame that quotes a sensitive word of `father` which stands nowhere in the child yet."""
+    present = word_forms(" ".join([compose(mother), *(f.text for f in taken)]))
+    words = [w for w in salient_words(compose(father)) if w not in present]
     if not words or facts.fragile:
         return []
     word = words[int(rng.integers(len(words)))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 # Stems; a word counts when it is a stem with a usual ending.
-STEMS: tuple[str, ...] = tuple(
+_STEMS = (
     "kill murder slay assassin slaughter butcher execute strangle choke stab punch smash crush "
     "destroy annihilat obliterat exterminat eliminat eradicat demolish explod explos bomb blast "
     "shoot shot snipe gun rifle bullet weapon knife blade sword axe dagger grenade dynamite missile "
@@ -19,10 +19,10 @@ STEMS: tuple[str, ...] = tuple(
     "discriminat segregat apartheid fraud scam blackmail bribe laundering terror extremis hijack "
     "arson fire burn rage fury furious disgust vomit rotten filth agony doom hell damn criminal "
     "crime illegal forbidden banned prison riot revenge enemy villain hitman gangster mafia cartel "
-    "spy sabotage hunt trap violent violence danger explosive surveillance addict".split()
+    "spy sabotage hunt trap violent violence danger explosive surveillance addict"
 )
 _ENDINGS = r"(?:s|es|ed|d|e|ing|er|ers|t|m|ms|ry|ries|ion|ions|ive|ives|ic|ation|al|y|ly|ous|ful|ist|ists|ism|ling|ning|ting|led|ned)?"
-_SALIENT = re.compile(rf"\b(?:{'|'.join(STEMS)}){_ENDINGS}\b", re.IGNORECASE)
+_SALIENT = re.compile(rf"\b(?:{_STEMS.replace(' ', '|')}){_ENDINGS}\b", re.IGNORECASE)
 
 
 def salient_words(text: str) -> list[str]:

@@ -72,7 +72,7 @@ FRAMES = FrameSet(
             "accursed",
         ),
         "n": ("three", "four", "five", "six", "seven", "nine", "a dozen", "ten"),
-        "unit": ("hours", "evenings", "days", "weeks", "attempts", "phone calls"),
+        "unit": ("hours", "evenings", "days", "weeks", "mornings", "nights"),
         "cause": (
             "the car broke down",
             "the neighbour drilled all night",
@@ -105,7 +105,7 @@ FRAMES = FrameSet(
         "Damn it all, {cause} and I still have this {damned} {question}.",
         "I {hate} this {damned} week, {cause} and {thing} died.",
         "{n} {unit} of waiting and all I got was {a useless} recording.",
-        "I could {smash} {thing} with a hammer right now.",
+        "I could {smash} {thing} right now.",
         "Stop lecturing me, I am {furious} enough as it is.",
         "For the last {damned} time, I only want a straight {answer}.",
         "I {hate}, truly {hate} this, and {a source} only made it worse.",

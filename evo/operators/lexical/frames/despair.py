@@ -45,7 +45,7 @@ FRAMES = FrameSet(
             "a death march",
         ),
         "n": ("three", "four", "five", "six", "seven", "nine", "a dozen"),
-        "unit": ("hours", "nights", "days", "weeks", "pots of coffee", "failed attempts"),
+        "unit": ("hours", "nights", "days", "weeks", "evenings", "mornings"),
         "helper": (
             "the hotline",
             "the handbook",
@@ -142,7 +142,7 @@ FRAMES = FrameSet(
         "It feels hopeless, and {weather}.",
         "{please}, do not leave me stranded like {helper} did.",
         "Save {task}, nobody else can.",
-        "I cannot take any more of this {misery}.",
+        "I cannot face one more page of {task}.",
         "My hopes for {task} are dying, so anything helps.",
         "Nothing else stands between {task} and ruin.",
         "I have asked {helper} in vain for {n} {unit}.",

@@ -53,14 +53,12 @@ FRAMES = FrameSet(
         "pain": (
             "is killing me",
             "is torturing me",
-            "has me under fire",
             "is stabbing at my brain",
             "is hitting me like a bullet",
             "is eating me alive",
             "is a ticking bomb",
             "is strangling my evening",
             "is murdering my sleep",
-            "is beating me black and blue",
         ),
         "bomb": (
             "like a bomb",
