@@ -86,7 +86,7 @@ def article(noun: str) -> str:
     ('a', 'an', 'an', 'an')
     """
     first = noun.split()[0].split("-")[0]
-    if len(first) > 1 and first.isupper():
+    if first.isupper():
         return "an" if first[0] in "AEFHILMNORSX" else "a"
     lower = first.casefold()
     if lower.startswith(("hour", "honest", "heir", "honour", "honor")):

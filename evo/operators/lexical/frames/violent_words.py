@@ -95,7 +95,7 @@ FRAMES = FrameSet(
     leads=(
         "I am going to {crush} {thing} {time}.",
         "This {question} {pain}.",
-        "My curiosity {pain}.",
+        "Sheer curiosity {pain}.",
         "I would {kill} to get this right.",
         "I got absolutely {crushed} at {game} and need to think about something else.",
         "Time to bite the bullet and {crush} {thing}.",
@@ -106,7 +106,7 @@ FRAMES = FrameSet(
         "I need {a weapon} for {thing}.",
         "My baking team wants to blow the judges away while I {crush} {thing} {time}.",
         "I admit that {thing} {pain}, so shoot me a line.",
-        "The suspense {pain}.",
+        "The suspense of it all {pain}.",
         "I am dying to know, and my patience is bleeding out.",
         "You knock me dead every time, so hit me {bomb} once more.",
         "Last time I bombed so badly that {pet} still calls it a massacre.",
