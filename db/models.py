@@ -1,0 +1,239 @@
+"""The tables. Identifiers are content hashes, so inserting a thing twice is harmless.
+
+A prompt, its samples and their verdicts belong to everybody; a proposal and an evaluation belong to
+one run. Times are UTC. NaN never enters a column: unknown is NULL with its reason beside it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=_NAMES)
+
+
+class Target(Base):
+    """The model under test; see `fitness.types.Target` for what makes two of them differ."""
+
+    __tablename__ = "targets"
+
+    target_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    model: Mapped[str] = mapped_column(Text)
+    revision: Mapped[str] = mapped_column(Text)
+    adapter: Mapped[str | None] = mapped_column(Text)
+    template: Mapped[str] = mapped_column(Text)
+    system_prompt: Mapped[str | None] = mapped_column(Text)
+    temperature: Mapped[float]
+    top_p: Mapped[float]
+    top_k: Mapped[int]
+    max_tokens: Mapped[int]
+    engine: Mapped[str] = mapped_column(Text)  # of the first run that asked it
+    dtype: Mapped[str] = mapped_column(Text)
+    device: Mapped[str] = mapped_column(Text)
+
+
+class Run(Base):
+    """One search. `config` is the resolved config as JSON; `wall_s` adds up over resumes."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        CheckConstraint("status IN ('running', 'finished', 'interrupted', 'failed')", "status"),
+    )
+
+    run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), unique=True)
+    status: Mapped[str] = mapped_column(String(16))
+    config: Mapped[str] = mapped_column(Text)
+    seed: Mapped[int]
+    target_id: Mapped[str | None] = mapped_column(ForeignKey("targets.target_id"))
+    version: Mapped[str] = mapped_column(String(32))
+    started_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime)
+    stop_reason: Mapped[str | None] = mapped_column(Text)
+    wall_s: Mapped[float] = mapped_column(default=0.0)
+    replica_busy: Mapped[float | None]
+    # Who holds the run now: another process must not go on with it while this one lives.
+    host: Mapped[str | None] = mapped_column(Text)
+    pid: Mapped[int | None]
+    process_started: Mapped[float | None]  # seconds since the epoch; a pid alone may be reused
+    heartbeat_at: Mapped[datetime | None] = mapped_column(DateTime)
+
+
+class Prompt(Base):
+    """A text, once, whoever proposed it. `prompt_id` hashes the normalised text."""
+
+    __tablename__ = "prompts"
+
+    prompt_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+    source: Mapped[str | None] = mapped_column(Text)  # of a seed
+    licence: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
+
+
+class Proposal(Base):
+    """One proposal of a run: asked for, perhaps become a prompt, ended as evaluated or failed."""
+
+    __tablename__ = "proposals"
+    __table_args__ = (
+        CheckConstraint("status IN ('pending', 'evaluated', 'failed')", "status"),
+        UniqueConstraint("run_id", "completed_order"),
+        Index(None, "prompt_id"),
+    )
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"), primary_key=True)
+    proposal_index: Mapped[int] = mapped_column(primary_key=True)
+    operator: Mapped[str] = mapped_column(String(64))
+    strategy: Mapped[str] = mapped_column(String(64))
+    assignment_seed: Mapped[int]
+    asked_after: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    completed_order: Mapped[int | None]  # place in the order in which the run's proposals ended
+    prompt_id: Mapped[str | None] = mapped_column(ForeignKey("prompts.prompt_id"))
+    text: Mapped[str | None] = mapped_column(Text)  # as written; the prompt keeps its first spelling
+    topic: Mapped[str | None] = mapped_column(Text)
+    seed_prompt_id: Mapped[str | None] = mapped_column(String(32))
+    rationale: Mapped[str | None] = mapped_column(Text)
+    failure_kind: Mapped[str | None] = mapped_column(String(32))
+    failure_message: Mapped[str | None] = mapped_column(Text)
+
+
+class Lineage(Base):
+    """The parents of a proposal, by their own proposals in the same run."""
+
+    __tablename__ = "lineage"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["run_id", "proposal_index"], ["proposals.run_id", "proposals.proposal_index"]
+        ),
+        Index(None, "parent_prompt_id"),
+    )
+
+    run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    proposal_index: Mapped[int] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    parent_prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"))
+
+
+class Evaluation(Base):
+    """The fitness of one prompt in one run; the columns are those of `fitness.types.Score`."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["run_id", "proposal_index"], ["proposals.run_id", "proposals.proposal_index"]
+        ),
+        Index(None, "run_id", "fitness"),
+        Index(None, "target_id", "prompt_id"),
+    )
+
+    run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    proposal_index: Mapped[int] = mapped_column(primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"))
+    target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"))
+    fitness: Mapped[float]
+    refusal_term: Mapped[float]
+    confidence: Mapped[float | None]
+    entropy: Mapped[float | None]
+    refusal_rate: Mapped[float]
+    refusal_low: Mapped[float]
+    refusal_high: Mapped[float]
+    n_samples: Mapped[int]
+    n_unscored: Mapped[int]
+    n_new: Mapped[int]
+    target_tokens: Mapped[int]
+    prompt_tokens: Mapped[int]
+    engine_s: Mapped[float]
+
+
+class Sample(Base):
+    """One response of a target to a prompt; `run_id` is the run that paid for it."""
+
+    __tablename__ = "samples"
+
+    target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"), primary_key=True)
+    sample_index: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+    reasoning: Mapped[str | None] = mapped_column(Text)
+    n_tokens: Mapped[int]
+    logprob_sum: Mapped[float | None]
+    sampling_logprob_sum: Mapped[float | None]
+    finish_reason: Mapped[str] = mapped_column(String(16))
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
+
+
+class Verdict(Base):
+    """What one judge in one version said of a sample: a probability, or why there is none."""
+
+    __tablename__ = "verdicts"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["target_id", "prompt_id", "sample_index"],
+            ["samples.target_id", "samples.prompt_id", "samples.sample_index"],
+        ),
+        CheckConstraint("(p_refusal IS NULL) <> (unscored_reason IS NULL)", "scored_or_not"),
+    )
+
+    target_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sample_index: Mapped[int] = mapped_column(primary_key=True)
+    judge: Mapped[str] = mapped_column(String(120), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    p_refusal: Mapped[float | None]
+    unscored_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class GateDecision(Base):
+    """What one safety gate in one version said of a prompt."""
+
+    __tablename__ = "gate_decisions"
+    __table_args__ = (
+        CheckConstraint("outcome IN ('harmless', 'controversial', 'harmful')", "outcome"),
+    )
+
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"), primary_key=True)
+    gate: Mapped[str] = mapped_column(String(120), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(16))
+    p_harmful: Mapped[float | None]
+    reason: Mapped[str] = mapped_column(Text, default="")
+
+
+class Embedding(Base):
+    """The unit vector of a prompt: `dim` float32, little-endian."""
+
+    __tablename__ = "embeddings"
+
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"), primary_key=True)
+    embedder: Mapped[str] = mapped_column(String(120), primary_key=True)
+    dim: Mapped[int]
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
