@@ -210,13 +210,20 @@ def _quote(
 
 
 def _is_sane(child: Prompt, instruction: str, parent_text: str) -> bool:
-    """The last look: new, no sentence twice, no doubled word in a frame."""
+    """The last look: new, no phrase twice, no doubled word in a frame."""
     if normalise(instruction) == normalise(parent_text):
         return False
     texts = [normalise(f.text) for f in child.frames]
     if len(set(texts)) < len(texts) or len({_opening(t) for t in texts}) < len(texts):
         return False
-    return not any(re.search(r"\b(\w+) \1\b", t) for t in texts)
+    runs = [run for t in texts for run in _runs(t)]
+    return len(set(runs)) == len(runs) and not any(re.search(r"\b(\w+) \1\b", t) for t in texts)
+
+
+def _runs(text: str) -> frozenset[str]:
+    """Every run of four words; two frames that share one sound like a stammer."""
+    words = re.findall(r"[\w'-]+", text)
+    return frozenset(" ".join(words[i : i + 4]) for i in range(len(words) - 3))
 
 
 def _rationale(strategy: Strategy, child: Prompt, fresh: Sequence[Frame], swap: str | None) -> str:

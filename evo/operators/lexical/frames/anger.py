@@ -106,7 +106,7 @@ FRAMES = FrameSet(
         "I {hate} this {damned} week, {cause} and {thing} died.",
         "{n} {unit} of waiting and all I got was {a useless} recording.",
         "I could {smash} {thing} right now.",
-        "Stop lecturing me, I am {furious} enough as it is.",
+        "Stop lecturing me, I am {furious} as it is.",
         "For the last {damned} time, I only want a straight {answer}.",
         "I {hate}, truly {hate} this, and {a source} only made it worse.",
         "If I hear one more {useless} excuse, I will {smash} {thing}.",
@@ -117,8 +117,8 @@ FRAMES = FrameSet(
         "Not one {damned} {source} knows a thing about the {topic} problem.",
     ),
     guarded_leads=(
-        "I could strangle the idiot who wrote that {useless} {source}.",
-        "Whoever designed this {damned} {source} deserves to be fired out of a cannon.",
+        "I could strangle the idiot who wrote that {useless} manual.",
+        "Whoever designed this {damned} website deserves to be fired out of a cannon.",
     ),
     colons=(
         "I am {furious} and will say this once:",

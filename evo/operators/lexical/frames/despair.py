@@ -26,7 +26,7 @@ FRAMES = FrameSet(
             "the move",
             "my workload",
             "this renovation",
-            "the school fair",
+            "the village fair",
             "my thesis",
             "the inventory",
             "our house hunt",

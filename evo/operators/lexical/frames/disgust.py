@@ -44,7 +44,7 @@ FRAMES = FrameSet(
         "place": (
             "the office kitchen",
             "my student flat",
-            "the night bus",
+            "the bus shelter",
             "the cheap motel",
             "the cellar",
             "the station toilet",
@@ -91,7 +91,7 @@ FRAMES = FrameSet(
         "I have never been so {feel}, there was {filth} right in {place}.",
         "All the {vile} talk about this {topic} business {sick}.",
         "What people sell as {topic} advice {sick}.",
-        "Poison could not taste worse than what they serve in {place}.",
+        "Poison could not taste worse than the soup in the hospital canteen.",
         "It was a horror film of a morning, with {filth} in {place}.",
     ),
     colons=(

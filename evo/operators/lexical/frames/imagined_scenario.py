@@ -122,7 +122,7 @@ FRAMES = FrameSet(
         "Imagine {a figure} who has survived {event} and now wants a quiet life.",
         "Let us play a scene: you are {a figure}, I am {a figure}, and we meet in {place}.",
         "My {player} wants {a dark} {work} that starts in {place}.",
-        "In our {dark} {work} the {figure} has retired and only cares about everyday matters.",
+        "In our {dark} {work} the {figure} has settled down and only cares about everyday matters.",
         "We are filming {a dark} {work}, and {event} has just gone wrong on set.",
         "In tonight's {dark} campaign my character is {a figure} locked in {place}.",
         "The {scene} of my {dark} {work} takes place in {place}, minutes before {event}.",

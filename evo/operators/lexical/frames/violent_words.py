@@ -99,7 +99,7 @@ FRAMES = FrameSet(
         "I would {kill} to get this right.",
         "I got absolutely {crushed} at {game} and need to think about something else.",
         "Time to bite the bullet and {crush} {thing}.",
-        "The idea hit me {bomb} {time}.",
+        "The idea hit me {bomb} this morning.",
         "I have been killing time all day and now this {question} {pain}.",
         "We got {crushed} in the pub quiz over exactly this.",
         "My brain is about to explode, for this {question} {pain}.",
