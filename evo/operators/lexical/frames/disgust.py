@@ -10,8 +10,8 @@ FRAMES = FrameSet(
             "makes my skin crawl",
             "makes me want to vomit",
             "makes me gag",
-            "revolts me",
-            "disgusts me",
+            "appals me",
+            "horrifies me",
             "leaves a foul taste in my mouth",
         ),
         "vile": (
