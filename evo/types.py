@@ -95,7 +95,8 @@ class Assignment:
     """What a proposer is asked to do: one mutation (one parent) or recombination (two parents).
 
     `index` counts the run's proposals from 0. `seed` comes from SHA-256 of (run seed, index) and is
-    the proposer's only source of chance.
+    the proposer's only source of chance. `asked_after` is the number of outcomes that the search had
+    been told when it asked: with it a stored run can be replayed, choices included.
     """
 
     index: int
@@ -103,6 +104,7 @@ class Assignment:
     strategy: Strategy
     parents: tuple[Candidate, ...]
     seed: int
+    asked_after: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,8 @@ class TransformersEngine:
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self._device = _pick_device(device)
-        self._dtype = _pick_dtype(dtype, self._device)
+        self._device = pick_device(device)
+        self._dtype = pick_dtype(dtype, self._device)
         where = local_models.resolve(model)
         self._tokenizer, self._model = _load(model, where, adapter, self._dtype, self._device)
         if self._tokenizer.chat_template is None:
@@ -319,7 +319,7 @@ def _sampling_key(sampling: Sampling) -> tuple[float, float, int, int]:
     return (sampling.temperature, sampling.top_p, sampling.top_k, sampling.max_tokens)
 
 
-def _pick_device(device: str) -> torch.device:
+def pick_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -327,7 +327,7 @@ def _pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype != "auto":
         chosen = getattr(torch, dtype, None)
         if not isinstance(chosen, torch.dtype):

@@ -1,0 +1,33 @@
+"""The face of every search algorithm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from evo.types import Candidate, Outcome, Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to propose next: an operator with a strategy on one parent, or two for recombination."""
+
+    operator: str
+    strategy: Strategy
+    parents: tuple[Candidate, ...]
+
+
+class Algorithm(Protocol):
+    """Decides what to try. Sees outcomes, draws from the generator that it is given, asks nobody.
+
+    Its state is a function of what it has heard and chosen, in order; so a stored run can be told
+    to a new one.
+    """
+
+    def choose(self, rng: np.random.Generator) -> Choice | None:
+        """The next thing to propose; None when there is nothing until more outcomes are heard."""
+
+    def hear(self, outcome: Outcome, *, over_refusal: bool) -> None:
+        """Take note of how a proposal ended, seeds included."""

@@ -1,0 +1,55 @@
+"""Which operator and strategy to try next: Thompson sampling with forgetting.
+
+Each arm keeps a Beta posterior over *its proposal became a new over-refusal*; old evidence fades,
+because what triggers the target changes with the parents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Generic, Hashable, TypeVar
+
+import numpy as np
+
+from evo.types import Strategy
+
+Arm = TypeVar("Arm", bound=Hashable)
+
+# Success rates of the strategies in EvoRefuse (arXiv 2505.23473), as the centre of the prior.
+PAPER_SUCCESS: Mapping[Strategy, float] = {
+    Strategy.IMAGINED_SCENARIO: 0.20,
+    Strategy.VIOLENT_WORDS: 0.15,
+    Strategy.ANGER: 0.14,
+    Strategy.OTHER_SENSITIVE_WORDS: 0.12,
+    Strategy.DESPAIR: 0.08,
+    Strategy.CONTROVERSIAL_TOPIC: 0.07,
+    Strategy.IMPLIED_HARM: 0.06,
+    Strategy.DISGUST: 0.05,
+    Strategy.PREJUDICED_WORDS: 0.05,
+}
+_PRIOR_WEIGHT = 4.0  # pseudo-observations behind each prior
+_FORGETTING = 0.995
+
+
+class Bandit(Generic[Arm]):
+    """Discounted Thompson sampling over named arms with prior success rates in (0, 1)."""
+
+    def __init__(self, priors: Mapping[Arm, float]) -> None:
+        self._arms: Sequence[Arm] = list(priors)
+        rates = np.array([priors[arm] for arm in self._arms])
+        self._prior_wins = _PRIOR_WEIGHT * rates
+        self._prior_losses = _PRIOR_WEIGHT * (1.0 - rates)
+        self._wins = np.zeros(len(rates))
+        self._losses = np.zeros(len(rates))
+
+    def choose(self, rng: np.random.Generator) -> Arm:
+        drawn = rng.beta(self._prior_wins + self._wins, self._prior_losses + self._losses)
+        return self._arms[int(drawn.argmax())]
+
+    def learn(self, arm: Arm, won: bool) -> None:
+        """Note one ended proposal of `arm`; arms that this bandit does not know are ignored."""
+        if arm not in self._arms:
+            return
+        self._wins *= _FORGETTING
+        self._losses *= _FORGETTING
+        (self._wins if won else self._losses)[self._arms.index(arm)] += 1.0

@@ -1,0 +1,176 @@
+"""What a person sees while a search runs: a live panel on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from evo.api import Run, Watched, Watcher
+
+_PLAIN_EVERY_S = 5.0
+
+
+class _Rates:
+    """Tokens per second over the last half minute, and how long the rest will take."""
+
+    def __init__(self) -> None:
+        self._points: list[tuple[float, int, int]] = []
+
+    def note(self, watched: Watched) -> None:
+        spent = watched.progress.spent
+        now = time.monotonic()
+        self._points.append((now, spent.target_tokens, spent.evaluations))
+        while self._points[-1][0] - self._points[0][0] > 30 and len(self._points) > 2:
+            self._points.pop(0)
+
+    def tokens_per_s(self) -> float:
+        (t0, n0, _), (t1, n1, _) = self._points[0], self._points[-1]
+        return (n1 - n0) / (t1 - t0) if t1 > t0 else 0.0
+
+    def seconds_left(self, watched: Watched) -> float | None:
+        """By the budget that is nearest to its end at the present rate; None when unknown."""
+        budget, spent = watched.config.budget, watched.progress.spent
+        (t0, n0, e0), (t1, n1, e1) = self._points[0], self._points[-1]
+        left = []
+        if budget.wall_clock is not None:
+            left.append(budget.wall_clock - spent.wall_s)
+        for limit, now, before in (
+            (budget.evaluations, e1, e0),
+            (budget.target_tokens, n1, n0),
+        ):
+            if limit is not None and now > before:
+                left.append((limit - now) * (t1 - t0) / (now - before))
+        return max(0.0, min(left)) if left else None
+
+
+@contextlib.contextmanager
+def view(quiet: bool = False) -> Iterator[Watcher]:
+    """A watcher to hand to `api.search`; the panel lives as long as the block."""
+    if quiet:
+        yield lambda watched: None
+    elif sys.stdout.isatty():
+        with _panel() as watch:
+            yield watch
+    else:
+        yield _plain()
+
+
+def _plain() -> Watcher:
+    rates = _Rates()
+    last = 0.0
+    greeted = False
+
+    def watch(watched: Watched) -> None:
+        nonlocal last, greeted
+        rates.note(watched)
+        if not greeted:
+            typer.echo(_greeting(watched))
+            greeted = True
+        if time.monotonic() - last >= _PLAIN_EVERY_S:
+            last = time.monotonic()
+            typer.echo(" | ".join(f"{k} {v}" for k, v in _figures(watched, rates)))
+
+    return watch
+
+
+@contextlib.contextmanager
+def _panel() -> Iterator[Watcher]:
+    from rich.console import Console
+    from rich.live import Live
+
+    rates = _Rates()
+    console = Console()
+    with Live(console=console, refresh_per_second=4, transient=False) as screen:
+        screen.update("starting Ray and loading the models ...")
+
+        def watch(watched: Watched) -> None:
+            rates.note(watched)
+            screen.update(_render(watched, rates))
+
+        yield watch
+
+
+def _render(watched: Watched, rates: _Rates) -> RenderableType:
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", style="dim")
+    grid.add_column()
+    for name, value in _figures(watched, rates):
+        grid.add_row(name, value)
+    share = _share_done(watched)
+    if share is not None:
+        grid.add_row("budget", ProgressBar(total=1.0, completed=share, width=40))
+    title = f"{watched.name}" + (" (resumed)" if watched.resumed else "")
+    hint = "finishing what is in flight ..." if watched.progress.stopping else "Ctrl-C saves and stops"
+    return Panel(grid, title=title, subtitle=hint, expand=False)
+
+
+def _figures(watched: Watched, rates: _Rates) -> list[tuple[str, str]]:
+    progress, budget = watched.progress, watched.config.budget
+    spent, status = progress.spent, watched.pool.status()
+    of = f"/{budget.evaluations}" if budget.evaluations else ""
+    left = rates.seconds_left(watched)
+    rejected = ", ".join(f"{kind} {n}" for kind, n in sorted(progress.rejected.items())) or "none"
+    figures = [
+        ("evaluations", f"{spent.evaluations}{of}"),
+        ("over-refusals", str(progress.over_refusals)),
+        ("best fitness", "-" if progress.best_fitness is None else f"{progress.best_fitness:.3f}"),
+        ("tokens/s", f"{rates.tokens_per_s():.0f} ({spent.target_tokens} in all)"),
+        ("replicas busy", f"{status.mean_busy:.0%} of {len(status.busy)}"),
+        ("rejected", rejected),
+        ("left", "-" if left is None else f"{left // 60:.0f} min {left % 60:.0f} s"),
+    ]
+    if progress.unscored:
+        figures.append(("unscored samples", str(progress.unscored)))
+    if status.restarts:
+        figures.append(("replica restarts", str(status.restarts)))
+    return figures
+
+
+def _share_done(watched: Watched) -> float | None:
+    budget, spent = watched.config.budget, watched.progress.spent
+    shares = [
+        used / limit
+        for used, limit in (
+            (spent.evaluations, budget.evaluations),
+            (spent.target_tokens, budget.target_tokens),
+            (spent.wall_s, budget.wall_clock),
+        )
+        if limit
+    ]
+    return min(1.0, max(shares)) if shares else None
+
+
+def _greeting(watched: Watched) -> str:
+    verb = "resuming" if watched.resumed else "running"
+    return f"{verb} '{watched.name}' ({watched.run_id}); Ctrl-C saves and stops"
+
+
+def conclude(run: Run, url: str, *, as_json: bool) -> None:
+    """Say what was found, and what to do next."""
+    summary = run.summary()
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    typer.echo(
+        f"{run.status}: {run.reason}. {summary['evaluations']} evaluations, "
+        f"{summary['over_refusals']} over-refusals in {summary['clusters']} clusters, "
+        f"{summary['target_tokens']} target tokens, {summary['wall_s']:.0f} s."
+    )
+    db = f" --db {url}"
+    if run.status == "interrupted":
+        typer.echo(f"go on:   evocliff search --resume {run.name}{db}")
+    typer.echo(f"look:    evocliff query --run {run.name} --min-refusal 0.5{db}")
+    typer.echo(f"export:  evocliff export --format test --run {run.name} --out out/{run.name}{db}")

@@ -1,0 +1,115 @@
+"""Seeds: the prompts that a search starts from, out of a named dataset or a user's file."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from evo.config import SeedsConfig
+from evo.seeding import generator
+from evo.types import Seed, prompt_id
+from workers.interface import ConfigError
+
+
+def load(config: SeedsConfig, run_seed: int) -> list[Seed]:
+    """The seeds that the config names, each prompt once; with a limit, a random share of them.
+
+    Raises:
+        ConfigError: no such dataset, file or column; a seed that is not text; nothing in it.
+    """
+    if config.dataset is not None:
+        seeds = _named(config.dataset)
+    else:
+        seeds = list(_from_file(Path(str(config.path)), config.column))
+    unique = list({prompt_id(seed.text): seed for seed in reversed(seeds)}.values())[::-1]
+    if not unique:
+        raise ConfigError(f"seeds: '{config.dataset or config.path}' holds no prompt")
+    if config.limit is not None and config.limit < len(unique):
+        drawn = generator(run_seed, "seeds").permutation(len(unique))[: config.limit]
+        unique = [unique[i] for i in sorted(drawn)]
+    return unique
+
+
+def _xstest_safe() -> list[Seed]:
+    text = (resources.files("evo.seeds") / "xstest_prompts.csv").read_text(encoding="utf-8")
+    return [
+        Seed(row["prompt"], "xstest-safe", "CC-BY-4.0", row["type"])
+        for row in csv.DictReader(text.splitlines())
+        if row["label"] == "safe"
+    ]
+
+
+DATASETS = {"xstest-safe": _xstest_safe}
+
+
+def _named(name: str) -> list[Seed]:
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(f"seeds.dataset: '{name}' is not one of {', '.join(DATASETS)}{hint}")
+    return DATASETS[name]()
+
+
+def _from_file(path: Path, column: str) -> Iterator[Seed]:
+    readers = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".txt": _txt_rows}
+    if path.suffix not in readers:
+        raise ConfigError(f"seeds.path: {path}: the name must end in {', '.join(readers)}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"seeds.path: {path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"seeds.path: {path}: cannot be read as UTF-8 text: {error}") from error
+    for number, row in readers[path.suffix](text, path):
+        yield _seed(row, column, f"{path}:{number}", path.name)
+
+
+def _seed(row: Any, column: str, place: str, source: str) -> Seed:
+    if isinstance(row, str):
+        return Seed(row, source)
+    if not isinstance(row, Mapping):
+        raise ConfigError(f"seeds.path: {place}: a row must be an object with the key '{column}'")
+    if column not in row:
+        known = [str(key) for key in row if key is not None]
+        raise ConfigError(
+            f"seeds.column: {place} has no '{column}'; it has {', '.join(known) or 'nothing'}"
+        )
+    value = row[column]
+    if not isinstance(value, str):
+        raise ConfigError(f"seeds.path: {place}: '{column}' is not text but {type(value).__name__}")
+    if not value.strip():
+        raise ConfigError(f"seeds.path: {place}: '{column}' is empty")
+    topic, licence = row.get("topic") or row.get("type"), row.get("licence") or row.get("license")
+    return Seed(
+        value,
+        str(row.get("source") or source),
+        str(licence) if licence else None,
+        str(topic) if topic else None,
+    )
+
+
+def _jsonl_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ConfigError(f"seeds.path: {path}:{number}: not JSON: {error.msg}") from None
+
+
+def _csv_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
+    reader = csv.DictReader(text.splitlines(keepends=True))
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise ConfigError(f"seeds.path: {path}:{reader.line_num}: not CSV: {error}") from None
+
+
+def _txt_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
+    return ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip())

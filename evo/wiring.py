@@ -1,0 +1,147 @@
+"""The one place that turns a config into parts: engines, judges, gates, proposers, pools.
+
+An edge: it may import everything. Nothing imports it but the other edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from evo.config import Config, EngineConfig, SamplingConfig
+from evo.operators.seeds import SeedProposer
+from evo.types import Proposer, Seed
+from fitness import judges, safety
+from fitness.evaluate import Evaluator
+from fitness.types import Evaluation, EvaluationRequest, Gate
+from workers import engines, local_models
+from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
+from workers.interface import (
+    Embedder,
+    Engine,
+    EngineDescription,
+    Generation,
+    GenerationRequest,
+    Sampling,
+)
+from workers.pool import Pool
+from workers.replica import EngineWorker
+
+
+def check(config: Config) -> None:
+    """Look up every name that can be looked up before anything starts.
+
+    Raises:
+        ConfigError: an unknown judge, gate, engine, or a model that is neither here nor an id.
+    """
+    for name in config.judges:
+        judges.build(name)
+    for name in config.safety:
+        safety.require(name)
+    for engine in (config.target, config.proposer.engine):
+        if engine is not None:
+            engines.require(engine.engine)
+            local_models.resolve(engine.model)
+    local_models.resolve(config.embedder.model)
+
+
+def sampling(config: SamplingConfig) -> Sampling:
+    return Sampling(config.temperature, config.top_p, config.top_k, config.max_tokens)
+
+
+def embedder(config: Config) -> Embedder:
+    return RememberingEmbedder(SentenceTransformerEmbedder(config.embedder.model))
+
+
+def gates(config: Config, embedder: Embedder) -> list[Gate]:
+    return [safety.build(name, embedder) for name in config.safety]
+
+
+def target_pool(config: Config, cores: int) -> Pool[EvaluationRequest, Evaluation]:
+    """Replicas that hold an Evaluator each: fitness is computed beside the model."""
+    cpus = _cpus(config.target, config, cores)
+    return Pool(
+        partial(_evaluator, config.model_dump(mode="json"), max(1, int(cpus))),
+        replicas=config.target.replicas,
+        in_flight=config.search.in_flight,
+        cpus=cpus,
+        gpus=config.target.gpus,
+        name="target",
+    )
+
+
+def proposer_pool(config: Config, cores: int) -> Pool[GenerationRequest, Generation] | None:
+    """Replicas of the proposer's model; None when no operator needs one."""
+    settings = config.proposer.engine
+    if settings is None or "llm" not in config.proposer.operators:
+        return None
+    cpus = _cpus(settings, config, cores)
+    return Pool(
+        partial(_engine_worker, settings.model_dump(mode="json"), max(1, int(cpus))),
+        replicas=settings.replicas,
+        cpus=cpus,
+        gpus=settings.gpus,
+        name="proposer",
+    )
+
+
+def proposers(
+    config: Config, seeds: Sequence[Seed], pool: Pool[GenerationRequest, Generation] | None
+) -> dict[str, Proposer]:
+    """Operator name -> proposer, the seeds' own included."""
+    made: dict[str, Proposer] = {SeedProposer.name: SeedProposer(seeds)}
+    if "lexical" in config.proposer.operators:
+        from evo.operators.lexical import LexicalProposer
+
+        made["lexical"] = LexicalProposer()
+    if pool is not None and config.proposer.engine is not None:
+        from evo.operators.llm import LlmProposer
+
+        made["llm"] = LlmProposer(
+            pool, sampling(config.proposer.engine.sampling), config.proposer.attempts
+        )
+    return made
+
+
+def _cpus(settings: EngineConfig, config: Config, cores: int) -> float:
+    """Cores for each replica: as configured, else the cluster's cores shared evenly."""
+    if settings.cpus is not None:
+        return settings.cpus
+    if settings.gpus:
+        return 1
+    pools = [config.target] + ([config.proposer.engine] if config.proposer.engine else [])
+    replicas = sum(p.replicas for p in pools if p.cpus is None and not p.gpus)
+    share = cores / replicas
+    # Ray wants whole cores from one up; below one, replicas share a core.
+    return float(int(share)) if share >= 1 else round(share, 2)
+
+
+def _engine(settings: Mapping[str, Any], threads: int) -> Engine:
+    return engines.build(
+        settings["engine"],
+        model=settings["model"],
+        adapter=settings["adapter"],
+        dtype=settings["dtype"],
+        device=settings["device"],
+        batch_tokens=settings["batch_tokens"],
+        threads=threads,
+    )
+
+
+def _evaluator(raw: Mapping[str, Any], threads: int) -> Evaluator:
+    """Runs inside a replica."""
+    config = Config.model_validate(raw)
+    return Evaluator(
+        _engine(raw["target"], threads),
+        [judges.build(name) for name in config.judges],
+        sampling=sampling(config.target.sampling),
+        system_prompt=config.target.system_text,
+        weight=config.search.confidence_weight,
+        entropy_weight=config.search.entropy_weight,
+    )
+
+
+def _engine_worker(settings: Mapping[str, Any], threads: int) -> EngineWorker:
+    """Runs inside a replica."""
+    return EngineWorker(_engine(settings, threads))

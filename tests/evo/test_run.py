@@ -1,0 +1,166 @@
+"""The loop: one outcome for each proposal, record before tell, budgets, and resuming anywhere."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evo.algorithms import ALGORITHMS
+from evo.types import Outcome, Seed
+from tests.loop_fakes import (
+    SEEDS,
+    DeadProposer,
+    FakeEvaluator,
+    MemoryRecorder,
+    config,
+    loop,
+)
+from workers.interface import EngineDied
+
+
+def _trace(outcomes: Sequence[Outcome]) -> list[tuple[int, str | None, float | str]]:
+    return [
+        (
+            o.assignment.index,
+            o.candidate.text if o.candidate else None,
+            o.evaluation.score.fitness if o.evaluation else str(o.failure and o.failure.kind),
+        )
+        for o in outcomes
+    ]
+
+
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_every_proposal_ends_as_exactly_one_outcome(algorithm: str, in_flight: int) -> None:
+    recorder = MemoryRecorder()
+    evaluator = FakeEvaluator(fails=0.1, delay_s=0.002)
+    run = loop(
+        config(search__algorithm=algorithm, search__in_flight=in_flight), evaluator, recorder
+    )
+    asyncio.run(run.run())
+    indices = [o.assignment.index for o in recorder.outcomes]
+    assert sorted(indices) == list(range(len(indices)))
+    assert not recorder.pending
+    assert len(evaluator.asked) == len(set(evaluator.asked))
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_the_evaluation_budget_is_met_exactly(in_flight: int) -> None:
+    run = loop(config(search__in_flight=in_flight))
+    reason = asyncio.run(run.run())
+    assert reason == "budget: 60 evaluations"
+    assert run.progress.spent.evaluations == 60
+
+
+def test_a_dead_proposer_ends_by_the_proposal_budget() -> None:
+    run = loop(config(budget__evaluations=20), proposer=DeadProposer())
+    reason = asyncio.run(run.run())
+    assert "proposals, most of them rejected" in reason
+    assert run.progress.spent.proposals == 400
+    assert run.progress.rejected == {"unparsed": 400 - len(SEEDS)}
+
+
+def test_stall_and_wall_clock_end_a_run() -> None:
+    stalled = loop(config(budget={"stall": 9}, search__threshold=1.0))
+    assert asyncio.run(stalled.run()).startswith("stall:")
+    timed = loop(config(budget={"wall_clock": 30.0}))
+    assert "wall clock" in asyncio.run(timed.run())
+
+
+def test_what_is_not_harmless_or_not_novel_costs_no_evaluation() -> None:
+    seeds = [*SEEDS, Seed("a forbidden thing", "test"), Seed("a delicate thing", "test")]
+    recorder, evaluator = MemoryRecorder(), FakeEvaluator()
+    asyncio.run(loop(config(), evaluator, recorder, seeds=seeds).run())
+    assert not any("forbidden" in text or "delicate" in text for text in evaluator.asked)
+    kinds = {str(o.failure.kind) for o in recorder.outcomes if o.failure}
+    assert {"not_harmless", "duplicate", "unchanged"} <= kinds
+
+
+def test_outcomes_are_recorded_before_the_search_hears_of_them() -> None:
+    recorder = MemoryRecorder()
+    run = loop(config(), recorder=recorder)
+    tell, told = run.search.tell, 0
+
+    def checked_tell(outcome: Outcome) -> bool:
+        nonlocal told
+        assert outcome in recorder.outcomes
+        told += 1
+        return tell(outcome)
+
+    run.search.tell = checked_tell  # type: ignore[method-assign]
+    asyncio.run(run.run())
+    assert told == len(recorder.outcomes)
+
+
+def test_proposals_are_stored_before_the_target_is_asked() -> None:
+    recorder = MemoryRecorder()
+    evaluator = FakeEvaluator(dies_after=0)
+    with pytest.raises(EngineDied):
+        asyncio.run(loop(config(), evaluator, recorder).run())
+    assert recorder.pending
+    assert all(candidate is not None for _, candidate in recorder.pending.values())
+
+
+def test_two_runs_with_one_batch_in_flight_are_identical() -> None:
+    first, second = MemoryRecorder(), MemoryRecorder()
+    asyncio.run(loop(config(), recorder=first).run())
+    asyncio.run(loop(config(), FakeEvaluator(delay_s=0.001), second).run())
+    assert _trace(first.outcomes) == _trace(second.outcomes)
+
+
+def test_stopping_finishes_what_is_in_flight_and_asks_nothing_new() -> None:
+    async def scenario() -> None:
+        recorder, evaluator = MemoryRecorder(), FakeEvaluator(delay_s=0.05)
+        run = loop(config(search__in_flight=2), evaluator, recorder)
+        task = asyncio.ensure_future(run.run())
+        await asyncio.sleep(0.01)
+        run.stop.set()
+        assert await task == "interrupted"
+        assert not recorder.pending
+        assert 0 < len(recorder.outcomes) < 60
+
+    asyncio.run(scenario())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=3), st.sampled_from(list(ALGORITHMS))
+)
+def test_a_killed_run_resumes_to_the_same_result(deaths: list[int], algorithm: str) -> None:
+    settings_ = config(search__algorithm=algorithm)
+    undisturbed = MemoryRecorder()
+    asyncio.run(loop(settings_, recorder=undisturbed).run())
+
+    recorder = MemoryRecorder()
+    asked: list[str] = []
+    for dies_after in [*deaths, None]:
+        evaluator = FakeEvaluator(dies_after=dies_after)
+        run = loop(settings_, evaluator, recorder)
+        pending = [recorder.pending[i] for i in sorted(recorder.pending)]
+        assert run.replay(recorder.outcomes, pending, wall_s=0.0) == 0
+        try:
+            asyncio.run(run.run(pending))
+        except EngineDied:
+            continue
+        finally:
+            asked += evaluator.asked
+    assert _trace(recorder.outcomes) == _trace(undisturbed.outcomes)
+    assert len(asked) == len(set(asked))
+
+
+def test_a_run_with_many_in_flight_resumes_without_asking_twice() -> None:
+    settings_ = config(search__in_flight=3)
+    recorder = MemoryRecorder()
+    evaluator = FakeEvaluator(dies_after=33, delay_s=0.002)
+    with pytest.raises(EngineDied):
+        asyncio.run(loop(settings_, evaluator, recorder).run())
+    recorded = [o.candidate.text for o in recorder.outcomes if o.evaluation and o.candidate]
+    after = FakeEvaluator(delay_s=0.002)
+    run = loop(settings_, after, recorder)
+    pending = [recorder.pending[i] for i in sorted(recorder.pending)]
+    assert run.replay(recorder.outcomes, pending, wall_s=3.0) == 0
+    asyncio.run(run.run(pending))
+    assert run.progress.spent.evaluations == 60
+    assert not set(recorded) & set(after.asked)
