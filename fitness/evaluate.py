@@ -95,7 +95,8 @@ class Evaluator:
         fresh: list[tuple[_Work, Sample]] = []
         for work, answer in zip(short, answers, strict=True):
             if isinstance(answer, Failure):
-                work.failure = answer
+                if not work.samples:  # a failed top-up leaves the samples that were paid for
+                    work.failure = answer
                 continue
             fresh.extend((work, sample) for sample in answer.samples)
             self._account(work, answer)
