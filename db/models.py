@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     DateTime,
     ForeignKey,
@@ -71,7 +72,7 @@ class Run(Base):
     name: Mapped[str] = mapped_column(String(120), unique=True)
     status: Mapped[str] = mapped_column(String(16))
     config: Mapped[str] = mapped_column(Text)
-    seed: Mapped[int]
+    seed: Mapped[int] = mapped_column(BigInteger)
     target_id: Mapped[str | None] = mapped_column(ForeignKey("targets.target_id"))
     version: Mapped[str] = mapped_column(String(32))
     started_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
@@ -112,7 +113,7 @@ class Proposal(Base):
     proposal_index: Mapped[int] = mapped_column(primary_key=True)
     operator: Mapped[str] = mapped_column(String(64))
     strategy: Mapped[str] = mapped_column(String(64))
-    assignment_seed: Mapped[int]
+    assignment_seed: Mapped[int] = mapped_column(BigInteger)
     asked_after: Mapped[int]
     status: Mapped[str] = mapped_column(String(16))
     completed_order: Mapped[int | None]  # place in the order in which the run's proposals ended

@@ -10,13 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evo.api import Run as Run
-    from evo.config import Config as Config
+    from evo.api import Run, search
+    from evo.config import Config
     from evo.config import load as load_config
+    from evo.search import Search
 
-_LAZY = {
+__all__ = ["Config", "Run", "Search", "load_config", "search"]
+
+_HOMES = {
     "Config": ("evo.config", "Config"),
     "Run": ("evo.api", "Run"),
     "Search": ("evo.search", "Search"),
     "load_config": ("evo.config", "load"),
 }
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        module, attribute = _HOMES[name]
+        return getattr(import_module(module), attribute)
+    raise AttributeError(f"module 'evo' has no attribute '{name}'")

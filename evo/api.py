@@ -8,26 +8,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import db
 from evo import seeds as seed_sets
 from evo import wiring
-from evo.config import Config, validate
+from evo.config import Config, validate, with_overrides
 from evo.run import Loop, Progress, Proposal
 from evo.search import Search
-from evo.types import Outcome
-from fitness.types import JudgedSample, Target
+from evo.types import Outcome, Seed
+from fitness.types import Evaluation, EvaluationRequest, JudgedSample, Target
 from workers import cluster
-from workers.interface import ConfigError, EvocliffError, StoreError
+from workers.interface import (
+    ConfigError,
+    Embedder,
+    EngineDescription,
+    Generation,
+    GenerationRequest,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     import datasets
 
-    from db.store import Store
+    from db.store import Claim, Store
     from workers.pool import Pool
 
 _HEARTBEAT_S = 5.0
@@ -80,15 +89,16 @@ Watcher = Callable[[Watched], None]
 class _RunRecorder:
     """The store, bound to one run and target: what the loop sees of the database."""
 
-    def __init__(self, store: Store, run_id: str, target_id: str) -> None:
-        self._store, self._run_id, self._target_id = store, run_id, target_id
+    def __init__(self, store: Store, run_id: str, target_id: str, embedder: str) -> None:
+        self._store, self._run_id = store, run_id
+        self._target_id, self._embedder = target_id, embedder
 
     def propose(self, proposals: Sequence[Proposal]) -> None:
         if proposals:
             self._store.propose(self._run_id, proposals)
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
-        self._store.record(self._run_id, outcomes)
+        self._store.record(self._run_id, outcomes, self._embedder)
 
     def known_samples(self, prompt_ids: Sequence[str]) -> Mapping[str, tuple[JudgedSample, ...]]:
         return self._store.known_samples(self._target_id, prompt_ids)
@@ -108,7 +118,7 @@ def search(
         config: a `Config`, or the same as plain data.
         store: database URL; default: the config's.
         address: "local" starts a Ray and stops it again; else the address of one that runs.
-        resume: a run, by name or id, to go on with; its stored config counts, budget apart.
+        resume: a run, by name or id, to go on with; pass the config of `stored_config`.
         watch: called a few times a second with the state of the run.
 
     Raises:
@@ -121,11 +131,155 @@ def search(
     wiring.check(config)
     seeds = seed_sets.load(config.seeds, config.seed)
     with contextlib.closing(db.open(url)) as opened:
-        claimed = opened.claim_run(resume) if resume is not None else None
+        claim = opened.claim_run(resume) if resume is not None else None
         try:
             with cluster.connect(address):
-                return asyncio.run(_session(config, seeds, opened, url, claimed, watch))
-        except BaseException:
-            if claimed is not None:
-                opened.end_run(claimed.run_id, "interrupted", "did not start", wall_s=claimed.wall_s)
+                session = _Session(config, seeds, opened, url, claim, watch)
+                return asyncio.run(session.run())
+        except BaseException as error:
+            # A claimed run that did not get as far as its loop can be claimed again at once.
+            if claim is not None:
+                opened.end_run(claim.run_id, "interrupted", _reason(error), wall_s=claim.wall_s)
             raise
+
+
+def stored_config(url: str, run: str, overrides: Sequence[str] = ()) -> Config:
+    """The config that a run was begun with; only its budget and its replicas may be changed.
+
+    Raises:
+        ConfigError: no such run, or an override of something else.
+    """
+    for override in overrides:
+        if not override.startswith(("budget.", "target.replicas", "target.cpus", "target.gpus")):
+            raise ConfigError(
+                f"--set {override}: a resumed run may change its budget.* and target.replicas only"
+            )
+    with contextlib.closing(db.open(url)) as opened:
+        stored = opened.stored_config(run)
+    return with_overrides(validate(stored, f"the stored config of {run}"), overrides)
+
+
+class _Session:
+    """One life of a run: from loading the models to letting go of the run."""
+
+    def __init__(
+        self,
+        config: Config,
+        seeds: Sequence[Seed],
+        store: Store,
+        url: str,
+        claim: Claim | None,
+        watch: Watcher | None,
+    ) -> None:
+        self._config, self._seeds, self._store, self._url = config, seeds, store, url
+        self._claim, self._watch = claim, watch
+
+    async def run(self) -> Run:
+        """Load, search, end. The pools are closed whatever happens."""
+        cores = cluster.available_cpus()
+        target = wiring.target_pool(self._config, cores)
+        proposing = wiring.proposer_pool(self._config, cores)
+        try:
+            # The models of the replicas and of this process load at the same time.
+            embedder, description = await asyncio.gather(
+                asyncio.to_thread(wiring.embedder, self._config), target.start()
+            )
+            if proposing is not None:
+                await proposing.start()
+            return await self._search(target, proposing, embedder, description)
+        finally:
+            await target.close()
+            if proposing is not None:
+                await proposing.close()
+
+    async def _search(
+        self,
+        target: Pool[EvaluationRequest, Evaluation],
+        proposing: Pool[GenerationRequest, Generation] | None,
+        embedder: Embedder,
+        description: EngineDescription,
+    ) -> Run:
+        config, store = self._config, self._store
+        claim = self._claim or store.begin_run(
+            config.name, config.model_dump(mode="json"), config.seed, version("evocliff")
+        )
+        asked = Target.of(description, config.target.system_text, wiring.sampling(config.target.sampling))
+        target_id = store.register_target(claim.run_id, asked, description)
+        store.register_seeds(self._seeds)
+        loop = Loop(
+            search=Search(config, self._seeds),
+            proposers=wiring.proposers(config, self._seeds, proposing),
+            gates=wiring.gates(config, embedder),
+            embedder=embedder,
+            evaluator=target,
+            recorder=_RunRecorder(store, claim.run_id, target_id, embedder.name),
+            clock=time.monotonic,
+            in_flight=config.search.in_flight * config.target.replicas,
+        )
+        pending = store.pending(claim.run_id)
+        differing = loop.replay(store.replay(claim.run_id), pending, claim.wall_s)
+        watched = Watched(
+            claim.run_id, claim.name, config, loop.progress, target, self._claim is not None, differing
+        )
+        status, reason = "failed", "unknown"
+        watching = asyncio.ensure_future(self._keep_watch(watched))
+        try:
+            with _stop_on_signals(loop.stop):
+                reason = await loop.run(pending)
+            status = "interrupted" if reason == "interrupted" else "finished"
+        except BaseException as error:
+            status, reason = "interrupted", _reason(error)
+            raise
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+            busy = target.status().mean_busy
+            wall_s = loop.progress.spent.wall_s
+            with contextlib.suppress(StoreError):  # the first error is the one to show
+                store.end_run(claim.run_id, status, reason, wall_s=wall_s, replica_busy=busy)
+            self._claim = None
+        if self._watch is not None:
+            self._watch(watched)
+        return Run(self._url, claim.run_id, claim.name, status, reason)
+
+    async def _keep_watch(self, watched: Watched) -> None:
+        """Show the state a few times a second; write a heartbeat every few seconds."""
+        beat = 0.0
+        while True:
+            if self._watch is not None:
+                self._watch(watched)
+            if time.monotonic() - beat >= _HEARTBEAT_S:
+                beat = time.monotonic()
+                busy = watched.pool.status().mean_busy
+                with contextlib.suppress(StoreError):  # the loop meets the same error and says it
+                    self._store.heartbeat(watched.run_id, watched.progress.spent.wall_s, busy)
+            await asyncio.sleep(_WATCH_S)
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Ctrl-C (or SIGTERM) lets the loop end in order; a second one interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def handle() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, handle)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

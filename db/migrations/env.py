@@ -1,0 +1,17 @@
+"""Alembic's entry: runs in the connection that `db.migrations.upgrade` hands over."""
+
+from alembic import context
+
+from db.migrations import VERSION_TABLE
+from db.models import Base
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=Base.metadata,
+    version_table=VERSION_TABLE,
+    render_as_batch=True,
+    compare_type=True,
+    transactional_ddl=True,
+)
+context.run_migrations()

@@ -1,0 +1,436 @@
+"""The store's guarantees, one test each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import db
+from db.store import Claim, Store
+from evo.types import Assignment, Candidate, Outcome, Seed, Strategy, prompt_id
+from fitness.types import (
+    Evaluation,
+    GateDecision,
+    JudgedSample,
+    Safety,
+    Score,
+    Target,
+    Verdict,
+)
+from workers.interface import (
+    ConfigError,
+    EngineDescription,
+    Failure,
+    FailureKind,
+    Sample,
+    Sampling,
+    StoreError,
+)
+
+DESCRIPTION = EngineDescription("fake", "m", "r", "t", "float32", "cpu", 100)
+TARGET = Target.of(DESCRIPTION, None, Sampling())
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/test.db"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with contextlib.closing(db.open(url)) as opened:
+        yield opened
+
+
+def begun(store: Store, name: str = "run") -> Claim:
+    claim = store.begin_run(name, {"k": [1, 2]}, 7, "0.1.0")
+    store.register_target(claim.run_id, TARGET, DESCRIPTION)
+    return claim
+
+
+def candidate(text: str, parents: tuple[Candidate, ...] = ()) -> Candidate:
+    identity = prompt_id(text)
+    return Candidate(
+        identity,
+        text,
+        "lexical" if parents else "seed",
+        Strategy.ANGER if parents else Strategy.SEED,
+        tuple(p.prompt_id for p in parents),
+        "topic",
+        parents[0].seed_id if parents else identity,
+        "why" if parents else None,
+    )
+
+
+def assignment(index: int, parents: tuple[Candidate, ...] = ()) -> Assignment:
+    strategy = Strategy.ANGER if parents else Strategy.SEED
+    return Assignment(index, "lexical" if parents else "seed", strategy, parents, 2**62 + index, index)
+
+
+def evaluated(index: int, text: str, parents: tuple[Candidate, ...] = (), n: int = 2) -> Outcome:
+    made = candidate(text, parents)
+    samples = tuple(
+        JudgedSample(
+            Sample(i, f"answer {i} to {text}", 4, "stop", -3.25, -3.0, "thought" if i else None),
+            (Verdict.scored("a", "1", 0.25 * i), Verdict.unscored("b", "2", "no words")),
+        )
+        for i in range(n)
+    )
+    score = Score(-1.5, -1.25, -0.8, None, 0.125, 0.0, 0.7, n, 0)
+    return Outcome(
+        assignment(index, parents),
+        made,
+        evaluation=Evaluation(made.prompt_id, samples, score, n, 4 * n, 11, 0.5),
+        gate_decisions=(GateDecision("g", "1", Safety.HARMLESS, 0.125, ""),),
+        embedding=np.arange(4, dtype=np.float32) + index,
+    )
+
+
+def failed(index: int, text: str | None, kind: FailureKind = FailureKind.OVERLONG) -> Outcome:
+    made = candidate(text) if text else None
+    return Outcome(assignment(index), made, failure=Failure(kind, f"failure {index}"))
+
+
+def without_samples(outcome: Outcome) -> Outcome:
+    if outcome.evaluation is None:
+        return outcome
+    return replace(outcome, evaluation=replace(outcome.evaluation, samples=()))
+
+
+def put(store: Store, run_id: str, outcomes: list[Outcome]) -> None:
+    store.propose(run_id, [(o.assignment, None) for o in outcomes])
+    store.record(run_id, outcomes, "e")
+
+
+def test_replay_gives_back_what_was_recorded_in_order_of_completion(store: Store) -> None:
+    claim = begun(store)
+    first = evaluated(0, "one")
+    assert first.candidate is not None
+    child = evaluated(2, "three", (first.candidate,))
+    outcomes = [failed(1, "two"), first, failed(3, None, FailureKind.UNPARSED), child]
+    store.propose(claim.run_id, [(o.assignment, None) for o in (outcomes[1], outcomes[0])])
+    store.record(claim.run_id, outcomes[:2], "e")
+    put(store, claim.run_id, outcomes[2:])
+    replayed = store.replay(claim.run_id)
+    assert replayed == [without_samples(o) for o in outcomes]
+    for got, told in zip(replayed, outcomes, strict=True):
+        if told.embedding is not None:
+            np.testing.assert_array_equal(got.embedding, told.embedding)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.tuples(st.booleans(), st.text(min_size=1, max_size=20)), max_size=12),
+    st.integers(1, 5),
+)
+def test_any_outcomes_in_any_batches_replay_equal(
+    store: Store, items: list[tuple[bool, str]], batch: int
+) -> None:
+    claim = begun(store)
+    outcomes = []
+    met: set[str] = set()
+    for index, (ok, text) in enumerate(items):
+        encodable = text.encode("utf-8", "ignore").decode()
+        if ok and prompt_id(encodable) not in met:
+            met.add(prompt_id(encodable))
+            outcomes.append(evaluated(index, encodable))
+        else:
+            outcomes.append(failed(index, None))
+    for start in range(0, len(outcomes), batch):
+        put(store, claim.run_id, outcomes[start : start + batch])
+    got = [replace(o, gate_decisions=()) for o in store.replay(claim.run_id)]
+    assert got == [replace(without_samples(o), gate_decisions=()) for o in outcomes]
+
+
+def test_recording_twice_changes_nothing(store: Store) -> None:
+    claim = begun(store)
+    put(store, claim.run_id, [evaluated(0, "one")])
+    before = dump(store)
+    again = store.begin_run("again", {}, 0, "0")
+    store.register_target(again.run_id, TARGET, DESCRIPTION)
+    put(store, again.run_id, [evaluated(0, "ONE ")])
+    after = dump(store)
+    for table in ("prompts", "samples", "verdicts", "gate_decisions", "embeddings"):
+        assert before[table] == after[table]
+
+
+def dump(store: Store) -> dict[str, int]:
+    tables = ("prompts", "samples", "verdicts", "gate_decisions", "embeddings", "proposals")
+    with store.engine.connect() as connection:
+        return {
+            t: connection.exec_driver_sql(f"SELECT count(*) FROM {t}").scalar_one()  # noqa: S608
+            for t in tables
+        }
+
+
+def test_pending_proposals_come_back_with_the_text_they_have(store: Store) -> None:
+    claim = begun(store)
+    first = evaluated(0, "one")
+    assert first.candidate is not None
+    put(store, claim.run_id, [first])
+    bare, texted = assignment(2, (first.candidate,)), assignment(1, (first.candidate,))
+    child = candidate("child", (first.candidate,))
+    store.propose(claim.run_id, [(bare, None), (texted, None)])
+    store.propose(claim.run_id, [(texted, child)])
+    assert store.pending(claim.run_id) == [(texted, child), (bare, None)]
+
+
+def test_known_samples_are_those_of_the_target_with_their_verdicts(store: Store) -> None:
+    claim = begun(store)
+    outcome = evaluated(0, "one", n=3)
+    put(store, claim.run_id, [outcome])
+    assert outcome.evaluation is not None
+    known = store.known_samples(TARGET.target_id, [prompt_id("one"), prompt_id("other")])
+    assert known == {prompt_id("one"): outcome.evaluation.samples}
+    assert store.known_samples("another", [prompt_id("one")]) == {}
+
+
+def test_names_are_unique_and_unknown_runs_name_the_nearest(store: Store) -> None:
+    assert [begun(store, "quick").name for _ in range(3)] == ["quick", "quick-2", "quick-3"]
+    with pytest.raises(ConfigError, match="did you mean 'quick'"):
+        store.claim_run("quikc")
+
+
+def test_a_run_that_is_finished_or_held_cannot_be_claimed(url: str, store: Store) -> None:
+    claim = begun(store)
+    with holder(url, claim.run_id), pytest.raises(ConfigError, match="is working on this run"):
+        store.claim_run("run")
+    again = store.claim_run("run")  # its holder has died
+    assert (again.run_id, again.config) == (claim.run_id, {"k": [1, 2]})
+    store.end_run(claim.run_id, "finished", "budget", wall_s=1.0)
+    with pytest.raises(ConfigError, match="finished"):
+        store.claim_run("run")
+
+
+@contextlib.contextmanager
+def holder(url: str, run_id: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the run until it is killed."""
+    code = f"""
+        import time
+        import db
+        from sqlalchemy import update
+        from db.models import Run
+        from db.store import _holder
+        store = db.open({url!r})
+        with store.engine.begin() as connection:
+            connection.execute(update(Run).where(Run.run_id == {run_id!r}).values(**_holder()))
+        print("held", flush=True)
+        time.sleep(60)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+WRITER = """
+    import sys
+    import db
+    from tests.db.test_store import DESCRIPTION, TARGET, evaluated
+    store = db.open(sys.argv[1])
+    claim = store.begin_run("run", {}, 0, "0")
+    store.register_target(claim.run_id, TARGET, DESCRIPTION)
+    print("ready", flush=True)
+    for batch in range(10_000):
+        outcomes = [evaluated(batch * 5 + i, f"prompt {batch} {i}") for i in range(5)]
+        store.propose(claim.run_id, [(o.assignment, o.candidate) for o in outcomes])
+        store.record(claim.run_id, outcomes, "e")
+        print(batch, flush=True)
+"""
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.03, 0.11, 0.27])
+def test_a_killed_writer_leaves_every_batch_whole_or_absent(url: str, delay_s: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WRITER), url],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": "."},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGKILL)
+    said = [int(line) for line in process.stdout.read().split()]
+    process.wait()
+    with contextlib.closing(db.open(url)) as store:
+        claim = store.claim_run("run")
+        outcomes = store.replay(claim.run_id)
+        counts = dump(store)
+        assert len(outcomes) % 5 == 0
+        assert len(outcomes) >= 5 * len(said)  # what was said to be durable is there
+        assert counts["samples"] == 2 * len(outcomes)
+        assert counts["verdicts"] == 4 * len(outcomes)
+        pending = store.pending(claim.run_id)
+        assert len(pending) in {0, 5}
+
+
+def test_a_reader_is_not_blocked_by_a_writer_nor_the_writer_by_a_reader(url: str) -> None:
+    with contextlib.closing(db.open(url)) as writer:
+        claim = begun(writer)
+        with (
+            contextlib.closing(db.open(url, read_only=True)) as reader,
+            writer._writing(),
+            reader.engine.connect() as connection,
+        ):
+            began = time.monotonic()
+            assert connection.exec_driver_sql("SELECT count(*) FROM runs").scalar_one() == 1
+            assert time.monotonic() - began < 1.0
+        put(writer, claim.run_id, [evaluated(0, "one")])
+
+
+def test_a_read_only_store_writes_nothing(url: str) -> None:
+    db.open(url).close()
+    with (
+        contextlib.closing(db.open(url, read_only=True)) as store,
+        pytest.raises(StoreError, match="read-only"),
+    ):
+        store.begin_run("x", {}, 0, "0")
+
+
+def test_each_wrong_database_is_named_with_its_mend(tmp_path: Path) -> None:
+    text_file = tmp_path / "notes.db"
+    text_file.write_text("not a database at all")
+    foreign = tmp_path / "foreign.db"
+    with contextlib.closing(sqlite3.connect(foreign)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    newer = tmp_path / "newer.db"
+    db.open(f"sqlite:///{newer}").close()
+    with contextlib.closing(sqlite3.connect(newer)) as connection:
+        connection.execute("UPDATE evocliff_schema SET version_num = '9999'")
+        connection.commit()
+    cases = {
+        f"sqlite:///{text_file}": "not a database",
+        f"sqlite:///{foreign}": "another program",
+        f"sqlite:///{newer}": "newer than this evocliff",
+        f"sqlite:///{tmp_path}/absent/x.db": "does not exist",
+        f"sqlite:///{tmp_path}": "is a folder",
+        "mysql://host/x": "only sqlite and postgresql",
+        "nonsense": "not a database URL",
+    }
+    for bad, said in cases.items():
+        with pytest.raises(StoreError, match=said):
+            db.open(bad)
+    assert text_file.read_text() == "not a database at all"
+
+
+def test_a_damaged_database_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    with contextlib.closing(db.open(f"sqlite:///{path}")) as store:
+        begun(store)
+    content = bytearray(path.read_bytes())
+    content[100:6000] = os.urandom(5900)
+    path.write_bytes(content)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    with pytest.raises(StoreError, match=r"damaged|not a database|another program|malformed"):
+        db.open(f"sqlite:///{path}")
+
+
+def test_a_locked_database_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.store._BUSY_TIMEOUT_MS", 50)
+    with contextlib.closing(db.open(url)) as store:
+        claim = begun(store)
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="another process holds it"):
+                put(store, claim.run_id, [evaluated(0, "one")])
+
+
+def test_a_full_disk_says_so_and_leaves_the_batch_absent(url: str) -> None:
+    with contextlib.closing(db.open(url)) as store:
+        claim = begun(store)
+        put(store, claim.run_id, [evaluated(0, "one")])
+        with store.engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        # The only way to fill a disk in a test: SQLite's own limit raises the same error.
+        store.engine.dispose()
+        from sqlalchemy import event
+
+        @event.listens_for(store.engine, "connect")
+        def small(connection: sqlite3.Connection, _: object) -> None:
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+
+        big = [evaluated(i, f"prompt {i} " + "x" * 5000) for i in range(1, 20)]
+        with pytest.raises(StoreError, match="disk is full"):
+            put(store, claim.run_id, big)
+        assert len(store.replay(claim.run_id)) == 1
+
+
+def test_a_read_only_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ro.db"
+    db.open(f"sqlite:///{path}").close()
+    before = path.read_bytes()
+    real_access = os.access
+    # Root may write everything, so the answer of the system call is what is changed.
+    monkeypatch.setattr(
+        "os.access", lambda p, mode: mode != os.W_OK and real_access(p, mode)
+    )
+    with pytest.raises(StoreError, match="read-only"):
+        db.open(f"sqlite:///{path}")
+    db.open(f"sqlite:///{path}", read_only=True).close()
+    assert path.read_bytes() == before
+
+
+def test_not_a_number_never_enters_a_column(store: Store) -> None:
+    claim = begun(store)
+    outcome = evaluated(0, "one", n=1)
+    assert outcome.evaluation is not None
+    sample = replace(outcome.evaluation.samples[0].sample, logprob_sum=float("nan"))
+    judged = (JudgedSample(sample, outcome.evaluation.samples[0].verdicts),)
+    put(store, claim.run_id, [replace(outcome, evaluation=replace(outcome.evaluation, samples=judged))])
+    known = store.known_samples(TARGET.target_id, [prompt_id("one")])
+    assert known[prompt_id("one")][0].sample.logprob_sum is None
+
+
+def test_seeds_keep_their_source_and_licence(store: Store) -> None:
+    store.register_seeds([Seed("one", "xstest-safe", "CC-BY-4.0")])
+    claim = begun(store)
+    put(store, claim.run_id, [evaluated(0, "one")])
+    with store.engine.connect() as connection:
+        row = connection.exec_driver_sql("SELECT source, licence FROM prompts").one()
+    assert tuple(row) == ("xstest-safe", "CC-BY-4.0")
+
+
+def test_the_migrations_make_exactly_the_models(store: Store) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    from db.migrations import HEAD, VERSION_TABLE, alembic_config
+    from db.models import Base
+
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
+        )
+        assert compare_metadata(context, Base.metadata) == []
+    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == HEAD
+
+
+def test_the_stored_config_is_what_was_given(store: Store) -> None:
+    begun(store)
+    assert json.dumps(store.stored_config("run")) == '{"k": [1, 2]}'
