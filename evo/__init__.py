@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from evo.api import Run, search
     from evo.config import Config
     from evo.config import load as load_config
-    from evo.search import Search
+    from evo.asktell import Search
 
 __all__ = ["Config", "Run", "Search", "load_config", "search"]
 
 _HOMES = {
     "Config": ("evo.config", "Config"),
     "Run": ("evo.api", "Run"),
-    "Search": ("evo.search", "Search"),
+    "Search": ("evo.asktell", "Search"),
     "load_config": ("evo.config", "load"),
+    "search": ("evo.api", "search"),
 }
 
 

@@ -20,7 +20,7 @@ from evo import seeds as seed_sets
 from evo import wiring
 from evo.config import Config, validate, with_overrides
 from evo.run import Loop, Progress, Proposal
-from evo.search import Search
+from evo.asktell import Search
 from evo.types import Outcome, Seed
 from fitness.types import Evaluation, EvaluationRequest, JudgedSample, Target
 from workers import cluster

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from evo.archive import Vectors
 from evo.budget import Spent, room, stop_reason
-from evo.search import Search
+from evo.asktell import Search
 from evo.seeding import derive
 from evo.types import Assignment, Candidate, Draft, Outcome, Proposer
 from fitness.safety import combine
