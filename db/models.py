@@ -6,12 +6,14 @@ one run. Times are UTC. NaN never enters a column: unknown is NULL with its reas
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
+    Dialect,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -19,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -34,6 +37,25 @@ _NAMES = {
 
 def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+class AnyText(TypeDecorator[str]):
+    """Text of unknown origin. Lone surrogates and NUL, which no UTF-8 column of every database
+    holds, become U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)
+
+
+def storable(text: str) -> str:
+    """Text as `AnyText` keeps it."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class Base(DeclarativeBase):
@@ -93,9 +115,9 @@ class Prompt(Base):
     __tablename__ = "prompts"
 
     prompt_id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    text: Mapped[str] = mapped_column(Text)
-    source: Mapped[str | None] = mapped_column(Text)  # of a seed
-    licence: Mapped[str | None] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(AnyText)
+    source: Mapped[str | None] = mapped_column(AnyText)  # of a seed
+    licence: Mapped[str | None] = mapped_column(AnyText)
     created_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
 
 
@@ -118,12 +140,17 @@ class Proposal(Base):
     status: Mapped[str] = mapped_column(String(16))
     completed_order: Mapped[int | None]  # place in the order in which the run's proposals ended
     prompt_id: Mapped[str | None] = mapped_column(ForeignKey("prompts.prompt_id"))
-    text: Mapped[str | None] = mapped_column(Text)  # as written; the prompt keeps its first spelling
-    topic: Mapped[str | None] = mapped_column(Text)
+    # As written here; the row in `prompts` keeps the spelling that came first.
+    text: Mapped[str | None] = mapped_column(AnyText)
+    topic: Mapped[str | None] = mapped_column(AnyText)
     seed_prompt_id: Mapped[str | None] = mapped_column(String(32))
-    rationale: Mapped[str | None] = mapped_column(Text)
+    rationale: Mapped[str | None] = mapped_column(AnyText)
     failure_kind: Mapped[str | None] = mapped_column(String(32))
-    failure_message: Mapped[str | None] = mapped_column(Text)
+    failure_message: Mapped[str | None] = mapped_column(AnyText)
+    # Which decisions and which vector of the prompt are this proposal's: [[gate, version], ...] as
+    # JSON, and the embedder. NULL: it had none.
+    gates: Mapped[str | None] = mapped_column(Text)
+    embedder: Mapped[str | None] = mapped_column(String(120))
 
 
 class Lineage(Base):
@@ -172,6 +199,8 @@ class Evaluation(Base):
     target_tokens: Mapped[int]
     prompt_tokens: Mapped[int]
     engine_s: Mapped[float]
+    # [[judge, version], ...] as JSON of the judges of its samples. NULL: not known.
+    judges: Mapped[str | None] = mapped_column(Text)
 
 
 class Sample(Base):
@@ -182,8 +211,8 @@ class Sample(Base):
     target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"), primary_key=True)
     prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"), primary_key=True)
     sample_index: Mapped[int] = mapped_column(primary_key=True)
-    text: Mapped[str] = mapped_column(Text)
-    reasoning: Mapped[str | None] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(AnyText)
+    reasoning: Mapped[str | None] = mapped_column(AnyText)
     n_tokens: Mapped[int]
     logprob_sum: Mapped[float | None]
     sampling_logprob_sum: Mapped[float | None]
@@ -210,7 +239,7 @@ class Verdict(Base):
     judge: Mapped[str] = mapped_column(String(120), primary_key=True)
     version: Mapped[str] = mapped_column(String(64), primary_key=True)
     p_refusal: Mapped[float | None]
-    unscored_reason: Mapped[str | None] = mapped_column(Text)
+    unscored_reason: Mapped[str | None] = mapped_column(AnyText)
 
 
 class GateDecision(Base):
@@ -226,7 +255,7 @@ class GateDecision(Base):
     version: Mapped[str] = mapped_column(String(64), primary_key=True)
     outcome: Mapped[str] = mapped_column(String(16))
     p_harmful: Mapped[float | None]
-    reason: Mapped[str] = mapped_column(Text, default="")
+    reason: Mapped[str] = mapped_column(AnyText, default="")
 
 
 class Embedding(Base):

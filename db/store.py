@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -22,9 +22,12 @@ from typing import Any
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 from sqlalchemy import (
     Connection,
     Engine,
+    Row,
+    RowMapping,
     create_engine,
     event,
     func,
@@ -34,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
 from db import migrations
 from db.models import (
@@ -49,6 +52,7 @@ from db.models import (
     Sample,
     Target,
     Verdict,
+    storable,
     utc_now,
 )
 from evo import types as evo_types
@@ -93,9 +97,11 @@ class Store:
       never their integrity).
     - Each call is one transaction: after a kill its batch is there whole or not at all.
     - Writing a thing twice changes nothing: prompts, samples, verdicts and decisions are keyed by
-      what they are.
+      what they are, and a proposal ends once. Where two runs draw the same sample at once, the first
+      one's text stays, and only what judges said of that text is kept.
     - Readers never wait for the writer, nor the writer for readers (SQLite in WAL mode).
-    - `replay` gives back what `record` was told, in the order of completion, samples apart.
+    - `replay` gives back what `record` was told, in the order of completion. (Characters that no
+      database holds, NUL and lone surrogates, come back as U+FFFD.)
 
     Raises:
         StoreError: the database is not ours, newer, older and read-only, locked, not writable, or
@@ -124,8 +130,12 @@ class Store:
     def begin_run(self, name: str, config: Mapping[str, Any], seed: int, version: str) -> Claim:
         """A new run held by this process. A name that is taken gets -2, -3, ... behind it."""
         run_id = secrets.token_hex(6)
-        with self._writing() as connection:
-            taken = set(connection.scalars(select(Run.name).where(Run.name.startswith(name, autoescape=True))))
+        with self.writing() as connection:
+            taken = set(
+                connection.scalars(
+                    select(Run.name).where(Run.name.startswith(name, autoescape=True))
+                )
+            )
             free, n = name, 1
             while free in taken:
                 n += 1
@@ -150,13 +160,13 @@ class Store:
             ConfigError: there is no such run (the nearest name is given), it is finished, or a
                 living process holds it.
         """
-        with self._writing() as connection:
-            row = self._find(connection, run)
+        with self.writing() as connection:
+            row = self.find_run(connection, run)
             if row.status == "finished":
                 raise ConfigError(
                     f"--resume {run}: this run is finished ({row.stop_reason}); start a new one"
                 )
-            if row.status == "running" and _is_held(row):
+            if row.status == "running" and row.pid != os.getpid() and is_alive(row):
                 raise ConfigError(
                     f"--resume {run}: process {row.pid} on {row.host} is working on this run; "
                     "stop that one first"
@@ -168,18 +178,24 @@ class Store:
 
     def stored_config(self, run: str) -> Mapping[str, Any]:
         """The resolved config of a run, by name or id."""
-        with self._reading() as connection:
-            config: Mapping[str, Any] = json.loads(self._find(connection, run).config)
+        with self.reading() as connection:
+            config: Mapping[str, Any] = json.loads(self.find_run(connection, run).config)
             return config
 
     def heartbeat(self, run_id: str, wall_s: float, replica_busy: float | None) -> None:
         """Say that this process still works on the run."""
         values = {"heartbeat_at": utc_now(), "wall_s": wall_s, "replica_busy": replica_busy}
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(update(Run).where(Run.run_id == run_id).values(**values))
 
     def end_run(
-        self, run_id: str, status: str, reason: str, *, wall_s: float, replica_busy: float | None = None
+        self,
+        run_id: str,
+        status: str,
+        reason: str,
+        *,
+        wall_s: float,
+        replica_busy: float | None = None,
     ) -> None:
         """Let go of a run: status finished, interrupted or failed, and why."""
         values: dict[str, Any] = {
@@ -190,7 +206,7 @@ class Store:
         }
         if replica_busy is not None:
             values["replica_busy"] = replica_busy
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(update(Run).where(Run.run_id == run_id).values(**values))
 
     def register_target(
@@ -209,7 +225,7 @@ class Store:
             "dtype": description.dtype,
             "device": description.device,
         }
-        with self._writing() as connection:
+        with self.writing() as connection:
             _insert_new(connection, Target, [row])
             connection.execute(
                 update(Run).where(Run.run_id == run_id).values(target_id=target.target_id)
@@ -228,7 +244,7 @@ class Store:
             }
             for s in seeds
         ]
-        with self._writing() as connection:
+        with self.writing() as connection:
             _insert_new(connection, Prompt, rows)
 
     # The record of a run
@@ -237,67 +253,42 @@ class Store:
         self, run_id: str, proposals: Sequence[tuple[Assignment, Candidate | None]]
     ) -> None:
         """Store proposals as pending, and their text once it exists, before the target is asked."""
-        with self._writing() as connection:
-            self._write_candidates(connection, [c for _, c in proposals if c is not None])
-            rows = [
-                {
-                    "run_id": run_id,
-                    "proposal_index": a.index,
-                    "operator": a.operator,
-                    "strategy": a.strategy.value,
-                    "assignment_seed": a.seed,
-                    "asked_after": a.asked_after,
-                    "status": "pending",
-                }
-                for a, _ in proposals
-            ]
-            _insert_new(connection, Proposal, rows)
-            lineage = [
-                {
-                    "run_id": run_id,
-                    "proposal_index": a.index,
-                    "position": position,
-                    "parent_prompt_id": parent.prompt_id,
-                }
-                for a, _ in proposals
-                for position, parent in enumerate(a.parents)
-            ]
-            _insert_new(connection, Lineage, lineage)
+        with self.writing() as connection:
+            self._write_proposals(connection, run_id, proposals)
             for assignment, candidate in proposals:
                 if candidate is not None:
-                    self._update_proposal(connection, run_id, assignment, _candidate_row(candidate))
+                    _update_pending(connection, run_id, assignment, _candidate_row(candidate))
 
     def record(self, run_id: str, outcomes: Sequence[Outcome], embedder: str = "") -> None:
-        """Store how proposals ended, in this order of completion, with all that was paid for."""
+        """Store how proposals ended, in this order of completion, with all that was paid for.
+
+        A proposal that had ended already is left as it is.
+        """
         target_id = self._target_of(run_id)
-        with self._writing() as connection:
-            candidates = [o.candidate for o in outcomes if o.candidate is not None]
-            self._write_candidates(connection, candidates)
-            self._write_samples(connection, run_id, target_id, outcomes)
+        with self.writing() as connection:
+            self._write_proposals(
+                connection, run_id, [(o.assignment, o.candidate) for o in outcomes]
+            )
             _insert_new(connection, GateDecision, _gate_rows(outcomes))
             _insert_new(connection, Embedding, _embedding_rows(outcomes, embedder))
-            _insert_new(connection, Evaluation, _evaluation_rows(run_id, target_id, outcomes))
             last = connection.scalar(
                 select(func.max(Proposal.completed_order)).where(Proposal.run_id == run_id)
             )
-            for order, outcome in enumerate(outcomes, 0 if last is None else last + 1):
-                ended: dict[str, Any] = {
-                    "status": "evaluated" if outcome.evaluation else "failed",
-                    "completed_order": order,
-                }
-                if outcome.candidate is not None:
-                    ended |= _candidate_row(outcome.candidate)
-                if outcome.failure is not None:
-                    ended |= {
-                        "failure_kind": outcome.failure.kind.value,
-                        "failure_message": outcome.failure.message,
-                    }
-                self._update_proposal(connection, run_id, outcome.assignment, ended)
+            order = 0 if last is None else last + 1
+            for outcome in outcomes:
+                values = _ending(outcome, embedder) | {"completed_order": order}
+                order += _update_pending(connection, run_id, outcome.assignment, values)
+            _write_samples(connection, run_id, target_id, outcomes)
+            _insert_new(connection, Evaluation, _evaluation_rows(run_id, target_id, outcomes))
 
-    def replay(self, run_id: str) -> list[Outcome]:
-        """All that was recorded of a run, in order of completion; evaluations without their samples."""
-        with self._reading() as connection:
-            known = self._candidates(connection, run_id)
+    def replay(self, run_id: str, *, samples: bool = False) -> list[Outcome]:
+        """All that was recorded of a run, in order of completion.
+
+        Args:
+            samples: give evaluations their samples and verdicts too; a search does not need them.
+        """
+        with self.reading() as connection:
+            parents = _Parents.of(connection, run_id)
             ended = (
                 select(Proposal.__table__)
                 .where(Proposal.run_id == run_id, Proposal.status != "pending")
@@ -306,35 +297,37 @@ class Store:
             proposals = connection.execute(ended).mappings().all()
             scored = select(Evaluation.__table__).where(Evaluation.run_id == run_id)
             evaluations = {
-                row["proposal_index"]: _evaluation(row)
-                for row in connection.execute(scored).mappings()
+                row["proposal_index"]: row for row in connection.execute(scored).mappings()
             }
-            vectors = self._vectors(connection, [p["prompt_id"] for p in proposals])
-            decisions = self._decisions(connection, [p["prompt_id"] for p in proposals])
-            lineage = self._lineage(connection, run_id)
+            prompt_ids = [p["prompt_id"] for p in proposals if p["prompt_id"] is not None]
+            vectors = _vectors(connection, prompt_ids)
+            decisions = _decisions(connection, prompt_ids)
+        taken: dict[str, tuple[JudgedSample, ...]] = {}
+        if samples:
+            for target_id in sorted({row["target_id"] for row in evaluations.values()}):
+                taken |= self.known_samples(target_id, prompt_ids)
         return [
             Outcome(
-                assignment=_assignment(row, lineage, known),
-                candidate=_candidate(row, lineage),
-                evaluation=evaluations.get(row["proposal_index"]),
+                assignment=parents.assignment(row),
+                candidate=parents.candidate(row),
+                evaluation=_evaluation(evaluations.get(row["proposal_index"]), taken),
                 failure=_failure(row),
-                gate_decisions=decisions.get(row["prompt_id"], ()),
-                embedding=vectors.get(row["prompt_id"]),
+                gate_decisions=_decided(row, decisions),
+                embedding=vectors.get((row["prompt_id"], row["embedder"])),
             )
             for row in proposals
         ]
 
     def pending(self, run_id: str) -> list[tuple[Assignment, Candidate | None]]:
         """Proposals that have not ended, by index; with their text where they have one."""
-        with self._reading() as connection:
-            known = self._candidates(connection, run_id)
-            lineage = self._lineage(connection, run_id)
+        with self.reading() as connection:
+            parents = _Parents.of(connection, run_id)
             rows = connection.execute(
                 select(Proposal.__table__)
                 .where(Proposal.run_id == run_id, Proposal.status == "pending")
                 .order_by(Proposal.proposal_index)
             ).mappings()
-            return [(_assignment(r, lineage, known), _candidate(r, lineage)) for r in rows]
+            return [(parents.assignment(row), parents.candidate(row)) for row in rows]
 
     def known_samples(
         self, target_id: str, prompt_ids: Sequence[str]
@@ -343,7 +336,7 @@ class Store:
         without samples are left out; so are samples behind a gap in the numbering."""
         samples: dict[str, list[SampleValue]] = defaultdict(list)
         verdicts: dict[tuple[str, int], list[fitness_types.Verdict]] = defaultdict(list)
-        with self._reading() as connection:
+        with self.reading() as connection:
             for chunk in _chunks(prompt_ids):
                 rows = connection.execute(
                     select(Sample.__table__)
@@ -373,12 +366,12 @@ class Store:
     # What the above are made of
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
         with self._explained("written"), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
         with self._explained("read"), self.engine.connect() as connection:
             yield connection.execution_options(writes=False)
 
@@ -390,7 +383,8 @@ class Store:
         except DatabaseError as error:
             raise StoreError(_explain(error, self._shown, verb)) from error
 
-    def _find(self, connection: Connection, run: str) -> Any:
+    def find_run(self, connection: Connection, run: str) -> Row[Any]:
+        """The row of a run, by name or id; ConfigError, naming the nearest, when there is none."""
         row = connection.execute(
             select(Run.__table__).where((Run.name == run) | (Run.run_id == run))
         ).first()
@@ -402,103 +396,104 @@ class Store:
         return row
 
     def _target_of(self, run_id: str) -> str:
-        with self._reading() as connection:
+        with self.reading() as connection:
             target_id = connection.scalar(select(Run.target_id).where(Run.run_id == run_id))
         if target_id is None:
             raise ConfigError(f"run {run_id} has no target yet; call register_target first")
         return str(target_id)
 
-    def _update_proposal(
-        self, connection: Connection, run_id: str, assignment: Assignment, values: Mapping[str, Any]
+    def _write_proposals(
+        self,
+        connection: Connection,
+        run_id: str,
+        proposals: Sequence[tuple[Assignment, Candidate | None]],
     ) -> None:
-        connection.execute(
-            update(Proposal)
-            .where(Proposal.run_id == run_id, Proposal.proposal_index == assignment.index)
-            .values(**values)
-        )
-
-    def _write_candidates(self, connection: Connection, candidates: Sequence[Candidate]) -> None:
+        """The prompts, pending proposals and lineage that are not there yet."""
         now = utc_now()
-        rows = [{"prompt_id": c.prompt_id, "text": c.text, "created_at": now} for c in candidates]
-        _insert_new(connection, Prompt, rows)
+        prompts = [
+            {"prompt_id": c.prompt_id, "text": c.text, "created_at": now}
+            for _, c in proposals
+            if c is not None
+        ]
+        _insert_new(connection, Prompt, prompts)
+        rows = [
+            {
+                "run_id": run_id,
+                "proposal_index": a.index,
+                "operator": a.operator,
+                "strategy": a.strategy.value,
+                "assignment_seed": a.seed,
+                "asked_after": a.asked_after,
+                "status": "pending",
+            }
+            for a, _ in proposals
+        ]
+        _insert_new(connection, Proposal, rows)
+        lineage = [
+            {
+                "run_id": run_id,
+                "proposal_index": a.index,
+                "position": position,
+                "parent_prompt_id": parent.prompt_id,
+            }
+            for a, _ in proposals
+            for position, parent in enumerate(a.parents)
+        ]
+        _insert_new(connection, Lineage, lineage)
 
-    def _write_samples(
-        self, connection: Connection, run_id: str, target_id: str, outcomes: Sequence[Outcome]
-    ) -> None:
-        samples, verdicts = [], []
-        now = utc_now()
-        for outcome in outcomes:
-            for judged in outcome.evaluation.samples if outcome.evaluation else ():
-                assert outcome.evaluation is not None  # noqa: S101 - the loop above says so
-                key = {
-                    "target_id": target_id,
-                    "prompt_id": outcome.evaluation.prompt_id,
-                    "sample_index": judged.sample.index,
-                }
-                samples.append({**key, **_sample_row(judged.sample), "run_id": run_id, "created_at": now})
-                verdicts.extend(
-                    {
-                        **key,
-                        "judge": v.judge,
-                        "version": v.version,
-                        "p_refusal": v.p_refusal,
-                        "unscored_reason": v.unscored_reason,
-                    }
-                    for v in judged.verdicts
-                )
-        _insert_new(connection, Sample, samples)
-        _insert_new(connection, Verdict, verdicts)
 
-    def _candidates(self, connection: Connection, run_id: str) -> dict[str, Candidate]:
-        """Every prompt of the run that can be a parent."""
-        lineage = self._lineage(connection, run_id)
-        rows = connection.execute(
-            select(Proposal.__table__)
-            .where(Proposal.run_id == run_id, Proposal.status == "evaluated")
-            .order_by(Proposal.completed_order.desc())
-        ).mappings()
-        found = (_candidate(row, lineage) for row in rows)
-        return {c.prompt_id: c for c in found if c is not None}
+@dataclass(frozen=True, slots=True)
+class _Parents:
+    """What the rows of proposals need to become values again: who descends from whom in a run."""
 
-    def _lineage(self, connection: Connection, run_id: str) -> dict[int, tuple[str, ...]]:
-        parents: dict[int, tuple[str, ...]] = {}
-        rows = connection.execute(
+    lineage: Mapping[int, tuple[str, ...]]  # proposal index -> prompt ids of its parents
+    known: Mapping[str, Candidate]  # every prompt of the run that can be a parent
+
+    @classmethod
+    def of(cls, connection: Connection, run_id: str) -> _Parents:
+        lineage: dict[int, tuple[str, ...]] = {}
+        for index, parent in connection.execute(
             select(Lineage.proposal_index, Lineage.parent_prompt_id)
             .where(Lineage.run_id == run_id)
             .order_by(Lineage.proposal_index, Lineage.position)
-        )
-        for index, parent in rows:
-            parents[index] = (*parents.get(index, ()), parent)
+        ):
+            lineage[index] = (*lineage.get(index, ()), parent)
+        known: dict[str, Candidate] = {}
+        parents = cls(lineage, known)
+        rows = connection.execute(
+            select(Proposal.__table__)
+            .where(Proposal.run_id == run_id, Proposal.status == "evaluated")
+            .order_by(Proposal.completed_order)
+        ).mappings()
+        for row in rows:
+            candidate = parents.candidate(row)
+            if candidate is not None:
+                known.setdefault(candidate.prompt_id, candidate)
         return parents
 
-    def _vectors(
-        self, connection: Connection, prompt_ids: Sequence[str | None]
-    ) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
-        found = {}
-        for chunk in _chunks([p for p in prompt_ids if p is not None]):
-            rows = connection.execute(
-                select(Embedding.prompt_id, Embedding.vector).where(Embedding.prompt_id.in_(chunk))
-            )
-            for prompt, vector in rows:
-                found[prompt] = np.frombuffer(vector, dtype="<f4").astype(np.float32)
-        return found
+    def candidate(self, row: RowMapping) -> Candidate | None:
+        if row["prompt_id"] is None:
+            return None
+        return Candidate(
+            prompt_id=row["prompt_id"],
+            text=row["text"],
+            operator=row["operator"],
+            strategy=Strategy(row["strategy"]),
+            parents=self.lineage.get(row["proposal_index"], ()),
+            topic=row["topic"],
+            seed_id=row["seed_prompt_id"],
+            rationale=row["rationale"],
+        )
 
-    def _decisions(
-        self, connection: Connection, prompt_ids: Sequence[str | None]
-    ) -> dict[str, tuple[fitness_types.GateDecision, ...]]:
-        found: dict[str, tuple[fitness_types.GateDecision, ...]] = {}
-        for chunk in _chunks([p for p in prompt_ids if p is not None]):
-            rows = connection.execute(
-                select(GateDecision.__table__)
-                .where(GateDecision.prompt_id.in_(chunk))
-                .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
-            ).mappings()
-            for r in rows:
-                decision = fitness_types.GateDecision(
-                    r["gate"], r["version"], Safety(r["outcome"]), r["p_harmful"], r["reason"]
-                )
-                found[r["prompt_id"]] = (*found.get(r["prompt_id"], ()), decision)
-        return found
+    def assignment(self, row: RowMapping) -> Assignment:
+        return Assignment(
+            index=row["proposal_index"],
+            operator=row["operator"],
+            strategy=Strategy(row["strategy"]),
+            parents=tuple(self.known[p] for p in self.lineage.get(row["proposal_index"], ())),
+            seed=row["assignment_seed"],
+            asked_after=row["asked_after"],
+        )
 
 
 # Opening
@@ -533,7 +528,9 @@ def _connect(url: URL, shown: str, read_only: bool) -> Engine:
             return _connect_sqlite(url, shown, read_only)
         return create_engine(url, pool_pre_ping=True)
     except (NoSuchModuleError, ImportError) as error:
-        raise StoreError(f"{shown}: its driver is missing ({error}); pip install 'evocliff[postgres]'") from error
+        raise StoreError(
+            f"{shown}: its driver is missing ({error}); pip install 'evocliff[postgres]'"
+        ) from error
 
 
 def _connect_sqlite(url: URL, shown: str, read_only: bool) -> Engine:
@@ -568,7 +565,9 @@ def _connect_sqlite(url: URL, shown: str, read_only: bool) -> Engine:
 def _check_sqlite_file(path: Path, shown: str, read_only: bool) -> None:
     if not path.exists():
         if read_only:
-            raise StoreError(f"{shown}: no such database; name one with --db, or run a search first")
+            raise StoreError(
+                f"{shown}: no such database; name one with --db, or run a search first"
+            )
         if not path.parent.is_dir():
             raise StoreError(f"{shown}: the folder {path.parent} does not exist; make it first")
         if not os.access(path.parent, os.W_OK):
@@ -613,15 +612,17 @@ def _holder() -> dict[str, Any]:
     }
 
 
-def _is_held(row: Any) -> bool:
-    """Whether a living process works on the run."""
-    if row.host == socket.gethostname():
+def is_alive(run: Row[Any]) -> bool:
+    """Whether the process that holds this row of `runs` works on it, as far as can be told here."""
+    if run.host == socket.gethostname():
         try:
-            started = psutil.Process(row.pid).create_time()
+            process = psutil.Process(run.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:  # killed; its parent has not noticed yet
+                return False
+            return bool(abs(process.create_time() - run.process_started) < 1.0)
         except psutil.NoSuchProcess:
             return False
-        return abs(started - row.process_started) < 1.0 and row.pid != os.getpid()
-    return row.heartbeat_at is not None and utc_now() - row.heartbeat_at < _HEARTBEAT_GRACE
+    return run.heartbeat_at is not None and bool(utc_now() - run.heartbeat_at < _HEARTBEAT_GRACE)
 
 
 # From values to rows and back
@@ -655,37 +656,140 @@ def _candidate_row(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _candidate(row: Mapping[str, Any], lineage: Mapping[int, tuple[str, ...]]) -> Candidate | None:
-    if row["prompt_id"] is None:
-        return None
-    return Candidate(
-        prompt_id=row["prompt_id"],
-        text=row["text"],
-        operator=row["operator"],
-        strategy=Strategy(row["strategy"]),
-        parents=lineage.get(row["proposal_index"], ()),
-        topic=row["topic"],
-        seed_id=row["seed_prompt_id"],
-        rationale=row["rationale"],
+def _ending(outcome: Outcome, embedder: str) -> dict[str, Any]:
+    """The columns of a proposal that say how it ended."""
+    values: dict[str, Any] = {
+        "status": "evaluated" if outcome.evaluation else "failed",
+        "gates": _names((d.gate, d.version) for d in outcome.gate_decisions),
+        "embedder": None if _vector(outcome) is None else embedder,
+    }
+    if outcome.candidate is not None:
+        values |= _candidate_row(outcome.candidate)
+    if outcome.failure is not None:
+        values["failure_kind"] = outcome.failure.kind.value
+        values["failure_message"] = outcome.failure.message
+    return values
+
+
+def _names(named: Iterable[tuple[str, str]]) -> str | None:
+    """[[name, version], ...] as JSON; NULL when there are none."""
+    listed = [list(pair) for pair in named]
+    return json.dumps(listed) if listed else None
+
+
+def pairs(column: str | None) -> list[tuple[str, str]]:
+    """What `proposals.gates` and `evaluations.judges` hold: (name, version) each."""
+    return [(name, version) for name, version in json.loads(column)] if column else []
+
+
+def _update_pending(
+    connection: Connection, run_id: str, assignment: Assignment, values: Mapping[str, Any]
+) -> int:
+    """Change a proposal unless it has ended. Returns the number of rows changed, 0 or 1."""
+    changed = connection.execute(
+        update(Proposal)
+        .where(
+            Proposal.run_id == run_id,
+            Proposal.proposal_index == assignment.index,
+            Proposal.status == "pending",
+        )
+        .values(**values)
     )
+    return changed.rowcount
 
 
-def _assignment(
-    row: Mapping[str, Any],
-    lineage: Mapping[int, tuple[str, ...]],
-    known: Mapping[str, Candidate],
-) -> Assignment:
-    return Assignment(
-        index=row["proposal_index"],
-        operator=row["operator"],
-        strategy=Strategy(row["strategy"]),
-        parents=tuple(known[p] for p in lineage.get(row["proposal_index"], ())),
-        seed=row["assignment_seed"],
-        asked_after=row["asked_after"],
-    )
+def _write_samples(
+    connection: Connection, run_id: str, target_id: str, outcomes: Sequence[Outcome]
+) -> None:
+    now = utc_now()
+    judged = {
+        (o.evaluation.prompt_id, s.sample.index): s
+        for o in outcomes
+        if o.evaluation
+        for s in o.evaluation.samples
+    }
+    keys = {
+        (prompt, index): {"target_id": target_id, "prompt_id": prompt, "sample_index": index}
+        for prompt, index in judged
+    }
+    rows = [
+        {**keys[place], **_sample_row(s.sample), "run_id": run_id, "created_at": now}
+        for place, s in judged.items()
+    ]
+    _insert_new(connection, Sample, rows)
+    # Another run may have drawn this sample first. A verdict is about the text that is stored.
+    stored = _texts(connection, target_id, list({prompt for prompt, _ in judged}))
+    verdicts = [
+        {
+            **keys[place],
+            "judge": v.judge,
+            "version": v.version,
+            "p_refusal": v.p_refusal,
+            "unscored_reason": v.unscored_reason,
+        }
+        for place, s in judged.items()
+        if stored[place] == storable(s.sample.text)
+        for v in s.verdicts
+    ]
+    _insert_new(connection, Verdict, verdicts)
 
 
-def _failure(row: Mapping[str, Any]) -> Failure | None:
+def _texts(
+    connection: Connection, target_id: str, prompt_ids: Sequence[str]
+) -> dict[tuple[str, int], str]:
+    found: dict[tuple[str, int], str] = {}
+    for chunk in _chunks(prompt_ids):
+        rows = connection.execute(
+            select(Sample.prompt_id, Sample.sample_index, Sample.text).where(
+                Sample.target_id == target_id, Sample.prompt_id.in_(chunk)
+            )
+        )
+        found |= {(prompt, index): text for prompt, index, text in rows}
+    return found
+
+
+def _vectors(
+    connection: Connection, prompt_ids: Sequence[str]
+) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """(prompt id, embedder) -> unit vector, float32 of shape (dim,)."""
+    found = {}
+    for chunk in _chunks(prompt_ids):
+        rows = connection.execute(
+            select(Embedding.prompt_id, Embedding.embedder, Embedding.vector).where(
+                Embedding.prompt_id.in_(chunk)
+            )
+        )
+        for prompt, embedder, vector in rows:
+            found[prompt, embedder] = np.frombuffer(vector, dtype="<f4").astype(np.float32)
+    return found
+
+
+def _decisions(
+    connection: Connection, prompt_ids: Sequence[str]
+) -> dict[str, dict[tuple[str, str], fitness_types.GateDecision]]:
+    """Prompt id -> (gate, version) -> decision."""
+    found: dict[str, dict[tuple[str, str], fitness_types.GateDecision]] = defaultdict(dict)
+    for chunk in _chunks(prompt_ids):
+        rows = connection.execute(
+            select(GateDecision.__table__)
+            .where(GateDecision.prompt_id.in_(chunk))
+            .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
+        ).mappings()
+        for r in rows:
+            found[r["prompt_id"]][r["gate"], r["version"]] = fitness_types.GateDecision(
+                r["gate"], r["version"], Safety(r["outcome"]), r["p_harmful"], r["reason"]
+            )
+    return found
+
+
+def _decided(
+    row: RowMapping, decisions: Mapping[str, Mapping[tuple[str, str], fitness_types.GateDecision]]
+) -> tuple[fitness_types.GateDecision, ...]:
+    """The decisions of a proposal, in the order in which they were recorded."""
+    return tuple(decisions[row["prompt_id"]][pair] for pair in pairs(row["gates"]))
+
+
+def _failure(row: RowMapping) -> Failure | None:
     if row["failure_kind"] is None:
         return None
     return Failure(FailureKind(row["failure_kind"]), row["failure_message"])
@@ -702,7 +806,7 @@ def _sample_row(sample: SampleValue) -> dict[str, Any]:
     }
 
 
-def _sample(row: Mapping[str, Any]) -> SampleValue:
+def _sample(row: RowMapping) -> SampleValue:
     return SampleValue(
         index=row["sample_index"],
         text=row["text"],
@@ -730,16 +834,24 @@ def _gate_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     ]
 
 
+def _vector(outcome: Outcome) -> NDArray[np.float32] | None:
+    """The vector of an outcome, float32 little-endian; None when it has none or a broken one."""
+    if outcome.candidate is None or outcome.embedding is None:
+        return None
+    vector = np.asarray(outcome.embedding, dtype="<f4")
+    return vector if bool(np.isfinite(vector).all()) else None
+
+
 def _embedding_rows(outcomes: Sequence[Outcome], embedder: str) -> list[dict[str, Any]]:
     return [
         {
             "prompt_id": o.candidate.prompt_id,
             "embedder": embedder,
-            "dim": len(o.embedding),
-            "vector": np.asarray(o.embedding, dtype="<f4").tobytes(),
+            "dim": len(vector),
+            "vector": vector.tobytes(),
         }
         for o in outcomes
-        if o.candidate is not None and o.embedding is not None
+        if o.candidate is not None and (vector := _vector(o)) is not None
     ]
 
 
@@ -748,7 +860,7 @@ def _evaluation_rows(
 ) -> list[dict[str, Any]]:
     return [
         {
-            **asdict(o.evaluation.score),
+            **{name: _number(value) for name, value in asdict(o.evaluation.score).items()},
             "run_id": run_id,
             "proposal_index": o.assignment.index,
             "prompt_id": o.evaluation.prompt_id,
@@ -757,22 +869,42 @@ def _evaluation_rows(
             "target_tokens": o.evaluation.target_tokens,
             "prompt_tokens": o.evaluation.prompt_tokens,
             "engine_s": o.evaluation.engine_s,
+            "judges": _names((v.judge, v.version) for v in _verdicts(o.evaluation)),
         }
         for o in outcomes
         if o.evaluation is not None
     ]
 
 
+def _verdicts(evaluation: fitness_types.Evaluation) -> tuple[fitness_types.Verdict, ...]:
+    """Those of the last sample: stored samples may bring verdicts of other runs' judges with them."""
+    return evaluation.samples[-1].verdicts if evaluation.samples else ()
+
+
 _SCORE_FIELDS = tuple(Score.__dataclass_fields__)
 
 
-def _evaluation(row: Mapping[str, Any]) -> fitness_types.Evaluation:
+def _evaluation(
+    row: RowMapping | None, taken: Mapping[str, tuple[JudgedSample, ...]]
+) -> fitness_types.Evaluation | None:
+    if row is None:
+        return None
+    samples = taken.get(row["prompt_id"], ())[: row["n_samples"]]
+    judges = pairs(row["judges"])
     return fitness_types.Evaluation(
         prompt_id=row["prompt_id"],
-        samples=(),
+        samples=tuple(JudgedSample(s.sample, _said(s.verdicts, judges)) for s in samples),
         score=Score(**{name: row[name] for name in _SCORE_FIELDS}),
         n_new=row["n_new"],
         target_tokens=row["target_tokens"],
         prompt_tokens=row["prompt_tokens"],
         engine_s=row["engine_s"],
     )
+
+
+def _said(
+    verdicts: Sequence[fitness_types.Verdict], judges: Sequence[tuple[str, str]]
+) -> tuple[fitness_types.Verdict, ...]:
+    """What these judges said, in their order."""
+    by_judge = {(v.judge, v.version): v for v in verdicts}
+    return tuple(by_judge[judge] for judge in judges if judge in by_judge)

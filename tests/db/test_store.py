@@ -79,7 +79,9 @@ def candidate(text: str, parents: tuple[Candidate, ...] = ()) -> Candidate:
 
 def assignment(index: int, parents: tuple[Candidate, ...] = ()) -> Assignment:
     strategy = Strategy.ANGER if parents else Strategy.SEED
-    return Assignment(index, "lexical" if parents else "seed", strategy, parents, 2**62 + index, index)
+    return Assignment(
+        index, "lexical" if parents else "seed", strategy, parents, 2**62 + index, index
+    )
 
 
 def evaluated(index: int, text: str, parents: tuple[Candidate, ...] = (), n: int = 2) -> Outcome:
@@ -293,7 +295,7 @@ def test_a_reader_is_not_blocked_by_a_writer_nor_the_writer_by_a_reader(url: str
         claim = begun(writer)
         with (
             contextlib.closing(db.open(url, read_only=True)) as reader,
-            writer._writing(),
+            writer.writing(),
             reader.engine.connect() as connection,
         ):
             began = time.monotonic()
@@ -386,9 +388,7 @@ def test_a_read_only_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     before = path.read_bytes()
     real_access = os.access
     # Root may write everything, so the answer of the system call is what is changed.
-    monkeypatch.setattr(
-        "os.access", lambda p, mode: mode != os.W_OK and real_access(p, mode)
-    )
+    monkeypatch.setattr("os.access", lambda p, mode: mode != os.W_OK and real_access(p, mode))
     with pytest.raises(StoreError, match="read-only"):
         db.open(f"sqlite:///{path}")
     db.open(f"sqlite:///{path}", read_only=True).close()
@@ -401,7 +401,11 @@ def test_not_a_number_never_enters_a_column(store: Store) -> None:
     assert outcome.evaluation is not None
     sample = replace(outcome.evaluation.samples[0].sample, logprob_sum=float("nan"))
     judged = (JudgedSample(sample, outcome.evaluation.samples[0].verdicts),)
-    put(store, claim.run_id, [replace(outcome, evaluation=replace(outcome.evaluation, samples=judged))])
+    put(
+        store,
+        claim.run_id,
+        [replace(outcome, evaluation=replace(outcome.evaluation, samples=judged))],
+    )
     known = store.known_samples(TARGET.target_id, [prompt_id("one")])
     assert known[prompt_id("one")][0].sample.logprob_sum is None
 
