@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evo.config import Config, validate
 from evo.run import Loop, Proposal
-from evo.search import Search
+from evo.asktell import Search
 from evo.types import Assignment, Draft, Outcome, Seed
 from evo.operators.seeds import SeedProposer
 from fitness.types import (

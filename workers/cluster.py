@@ -1,6 +1,7 @@
 """The Ray cluster under a run: start a quiet local one, or join one that runs already.
 
-A local Ray has no dashboard, sends no usage report, listens on loopback alone and ends with the
+A local Ray has no dashboard, sends no usage report, answers only those who hold its token (Ray's
+default for a cluster of its own; its ports cannot be bound to loopback alone), and ends with the
 block that started it.
 """
 
@@ -40,7 +41,6 @@ def connect(address: str = "local") -> Iterator[None]:
             address="local",
             include_dashboard=False,
             object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
             **quiet,
         )
     else:
