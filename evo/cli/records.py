@@ -1,0 +1,363 @@
+"""`evocliff runs`, `show`, `query`, `lineage`, `export`, `db`: reading the record.
+
+A thin face of `db.queries` and `db.exporters`: it adds options, tables and visible control
+characters, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from db.store import Store
+
+# A table without --limit shows so many rows; --json and --csv print all.
+_SHOWN = 20
+
+_RUNS = """Examples:
+
+  evocliff runs
+
+  evocliff runs --json --db sqlite:///my.db
+"""
+_SHOW = """Examples:
+
+  evocliff show quickstart
+
+  evocliff show quickstart --json
+"""
+_QUERY = """Examples:
+
+  evocliff query --run quickstart --min-refusal 0.5
+
+  evocliff query --strategy violent_words --sort novelty --limit 10
+
+  evocliff query --like "python process" --json
+
+  evocliff query --run quickstart --csv > found.csv
+"""
+_LINEAGE = """Examples:
+
+  evocliff lineage 3f9c12          (the beginning of an id from `evocliff query`)
+
+  evocliff lineage 3f9c12 --run quickstart --json
+"""
+_EXPORT = """Examples:
+
+  evocliff export --format test --run quickstart --out out/quickstart
+
+  evocliff export --format all --min-refusal 0.7 --out out/all
+
+Then: datasets.load_dataset("out/quickstart", "test")
+"""
+
+
+class Sort(StrEnum):
+    FITNESS = "fitness"
+    REFUSAL = "refusal"
+    NOVELTY = "novelty"
+
+
+class Format(StrEnum):
+    TEST = "test"
+    SFT = "sft"
+    DPO = "dpo"
+    ALL = "all"
+
+
+Db = Annotated[str, typer.Option("--db", envvar="EVOCLIFF_DB", help="Database URL.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunOption = Annotated[str | None, typer.Option(metavar="RUN", help="Name or id of a run.")]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Model under test, or the beginning of a target id."),
+]
+StrategyOption = Annotated[
+    str | None, typer.Option(help="A strategy (violent_words) or a family (extreme_emotion).")
+]
+MinRefusal = Annotated[
+    float | None, typer.Option(metavar="X", help="Refusal rate of at least X, 0 to 1.")
+]
+Like = Annotated[str | None, typer.Option(metavar="TEXT", help="Prompts that contain TEXT.")]
+SortOption = Annotated[Sort, typer.Option(help="Largest first.")]
+Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N prompts.")]
+
+_DEFAULT_DB = "sqlite:///evocliff.db"
+
+database = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look after the database itself."
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=_RUNS)(runs)
+    app.command(epilog=_SHOW)(show)
+    app.command(epilog=_QUERY)(query)
+    app.command(epilog=_LINEAGE)(lineage)
+    app.command(epilog=_EXPORT)(export)
+    app.add_typer(database, name="db")
+
+
+def runs(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
+    """List the searches of a database, newest last."""
+    from db import queries
+
+    with _reading(db) as store:
+        rows = queries.runs(store)
+    if json_:
+        typer.echo(json.dumps(rows))
+    else:
+        _table(rows, ("name", "run", "status", "started", "over_refusals"), empty="no runs yet")
+
+
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or id.")],
+    db: Db = _DEFAULT_DB,
+    json_: Json = False,
+) -> None:
+    """What one search found and what it cost."""
+    from db import queries
+
+    with _reading(db) as store:
+        summary = queries.run_summary(store, run)
+    if json_:
+        typer.echo(json.dumps(summary))
+        return
+    rejected = ", ".join(f"{kind} {n}" for kind, n in summary["rejected"].items()) or "none"
+    for key, value in (summary | {"rejected": rejected}).items():
+        typer.echo(f"{key.replace('_', ' '):<20}{_cell(key, value)}")
+
+
+def query(
+    run: RunOption = None,
+    target: TargetOption = None,
+    strategy: StrategyOption = None,
+    min_refusal: MinRefusal = None,
+    safety: Annotated[
+        str | None, typer.Option(help="harmless, controversial or harmful, by all the run's gates.")
+    ] = None,
+    like: Like = None,
+    sort: SortOption = Sort.FITNESS,
+    limit: Limit = None,
+    db: Db = _DEFAULT_DB,
+    json_: Json = False,
+    csv_: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Find prompts of all searches: what is refused, by whom, made how."""
+    from db import queries
+    from workers.errors import ConfigError
+
+    if json_ and csv_:
+        raise ConfigError("--json and --csv: choose one")
+    with _reading(db) as store:
+        rows = queries.query(
+            store,
+            run=run,
+            target=target,
+            strategy=strategy,
+            min_refusal=min_refusal,
+            safety=safety,
+            like=like,
+            sort=sort.value,
+            limit=limit,
+        )
+    if json_:
+        typer.echo(json.dumps(rows))
+        return
+    if csv_:
+        _csv(rows)
+        return
+    columns = ["prompt_id", "refusal_rate", "fitness", "n_samples", "safety", "strategy", "prompt"]
+    if sort is Sort.NOVELTY:
+        columns.insert(3, "novelty")
+    shown = rows if limit is not None else rows[:_SHOWN]
+    _table(shown, columns, empty="nothing matches")
+    if len(shown) < len(rows):
+        typer.echo(f"{len(shown)} of {len(rows)} shown; --limit N shows more")
+
+
+def lineage(
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="Id, or its beginning.")],
+    run: RunOption = None,
+    db: Db = _DEFAULT_DB,
+    json_: Json = False,
+) -> None:
+    """How a prompt came about: its ancestors up to the seed, and its children."""
+    from db import queries
+
+    with _reading(db) as store:
+        tree = queries.lineage(store, prompt, run)
+    if json_:
+        typer.echo(json.dumps(tree))
+        return
+    columns = ("prompt_id", "refusal_rate", "strategy", "operator", "prompt")
+    typer.echo(f"run {tree['run']}")
+    ancestors = [{"": "ancestor", **node} for node in reversed(tree["ancestors"])]
+    children = [{"": "child", **node} for node in tree["children"]]
+    _table([*ancestors, {"": "this", **tree}, *children], ("", *columns), empty="")
+
+
+def export(
+    format_: Annotated[Format, typer.Option("--format", help="What the rows are for.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A folder that does not exist yet.")],
+    run: RunOption = None,
+    target: TargetOption = None,
+    strategy: StrategyOption = None,
+    min_refusal: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Refusal rate of at least X; default: the run's threshold."),
+    ] = None,
+    like: Like = None,
+    sort: SortOption = Sort.FITNESS,
+    limit: Limit = None,
+    seeds: Annotated[bool, typer.Option("--seeds", help="Refused seeds too.")] = False,
+    db: Db = _DEFAULT_DB,
+    json_: Json = False,
+) -> None:
+    """Write a dataset with its card; only what every safety gate called harmless leaves."""
+    from db import exporters
+
+    with _reading(db) as store:
+        done = exporters.export(
+            store,
+            format_.value,
+            out,
+            run=run,
+            target=target,
+            strategy=strategy,
+            min_refusal=min_refusal,
+            like=like,
+            sort=sort.value,
+            limit=limit,
+            seeds=seeds,
+        )
+    if json_:
+        typer.echo(json.dumps(done))
+        return
+    for name, n in done["rows"].items():
+        left = done["left_out"].get(name, 0)
+        without = f" ({left} prompts have no fitting responses)" if left else ""
+        typer.echo(f"{name:<6}{n} rows{without}")
+    typer.echo(f"{done['out']}  sha256 {done['sha256']}")
+
+
+@database.command(epilog="Example:\n\n  evocliff db upgrade --db sqlite:///my.db")
+def upgrade(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
+    """Bring the schema up to date; make the database if there is none."""
+    import db as record
+    from db import migrations
+
+    with contextlib.closing(record.open(db)) as store, store.engine.connect() as connection:
+        schema = migrations.revision(connection, db)
+    typer.echo(json.dumps({"schema": schema}) if json_ else f"schema {schema}")
+
+
+@database.command(epilog="Example:\n\n  evocliff db check --db sqlite:///my.db")
+def check(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
+    """Look for damage: broken pages, and rows that point to nothing."""
+    from db import queries
+
+    with _reading(db) as store:
+        problems = queries.integrity_problems(store)
+    if json_:
+        typer.echo(json.dumps({"sound": not problems, "problems": problems}))
+    else:
+        for problem in problems:
+            typer.echo(visible(problem))
+        typer.echo(f"damaged: {len(problems)} problems" if problems else "sound")
+    if problems:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _reading(url: str) -> Iterator[Store]:
+    import db as record
+
+    with contextlib.closing(record.open(url, read_only=True)) as store:
+        yield store
+
+
+# Showing
+
+
+def visible(text: str, keep: str = "") -> str:
+    """A text that cannot move the cursor, colour the terminal or turn the reading direction.
+
+    >>> visible("red: \\x1b[31m, two\\nlines")
+    'red: \\\\x1b[31m, two\\\\nlines'
+    """
+    return "".join(c if c in keep or not _is_hidden(c) else _escaped(c) for c in text)
+
+
+_JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # many scripts are spelled with them
+
+
+def _is_hidden(character: str) -> bool:
+    return (
+        unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        and character not in _JOINERS
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if column == "prompt_id":
+        return str(value)[:12]
+    return visible(str(value))
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
+    """A rich table on a terminal; elsewhere aligned lines, the last column at its full length."""
+    if not rows:
+        typer.echo(empty)
+        return
+    cells = [[_cell(column, row.get(column)) for column in columns] for row in rows]
+    heads = [column.replace("_", " ") for column in columns]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*heads)
+        for line in cells:
+            table.add_row(*(Text(cell) for cell in line))
+        Console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    for line in (heads, *cells):
+        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        typer.echo("  ".join(padded).rstrip())
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Lists become one cell with spaces between; line breaks stay, other control characters do not."""
+    from db import queries
+
+    columns = list(rows[0]) if rows else list(queries.COLUMNS)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_csv_cell(row[column]) for column in columns])
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return " ".join(value)
+    return visible(value, keep="\n\t") if isinstance(value, str) else value
