@@ -9,7 +9,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -390,6 +392,7 @@ def test_each_wrong_database_is_named_with_its_mend(tmp_path: Path) -> None:
         f"sqlite:///{tmp_path}": "is a folder",
         "mysql://host/x": "only sqlite and postgresql",
         "nonsense": "not a database URL",
+        "sqlite:///": "names no file",
     }
     for bad, said in cases.items():
         with pytest.raises(StoreError, match=said):
@@ -418,6 +421,19 @@ def test_a_locked_database_says_so(url: str, monkeypatch: pytest.MonkeyPatch) ->
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="another process holds it"):
                 put(store, claim.run_id, [evaluated(0, "one")])
+
+
+def test_a_writer_waits_for_another_one(url: str, store: Store) -> None:
+    claim = begun(store)
+    with contextlib.closing(
+        sqlite3.connect(url.removeprefix("sqlite:///"), check_same_thread=False)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.3, other.rollback)
+        release.start()
+        put(store, claim.run_id, [evaluated(0, "one")])
+        release.join()
+    assert len(store.replay(claim.run_id)) == 1
 
 
 def test_a_full_disk_says_so_and_leaves_the_batch_absent(url: str) -> None:
@@ -451,6 +467,32 @@ def test_a_read_only_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         db.open(f"sqlite:///{path}")
     db.open(f"sqlite:///{path}", read_only=True).close()
     assert path.read_bytes() == before
+
+
+READER = """
+    import os, sys
+    import db.store
+    os.setgid(65534)
+    os.setuid(65534)
+    with db.open(sys.argv[1], read_only=True).reading() as connection:
+        print(connection.exec_driver_sql("SELECT name FROM runs").scalar_one())
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody who may not write")
+def test_a_database_in_a_read_only_folder_can_be_read() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        os.chmod(folder, 0o755)  # noqa: S103
+        url = f"sqlite:///{folder}/test.db"
+        with contextlib.closing(db.open(url)) as store:
+            begun(store)
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(READER), url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.stdout, done.stderr) == ("run\n", "")
 
 
 def test_not_a_number_never_enters_a_column(store: Store) -> None:
