@@ -15,16 +15,21 @@ ENGINES: Mapping[str, tuple[str, str]] = {
 }
 
 
+def require(name: str) -> None:
+    """Raise ConfigError, naming the nearest, unless there is an engine called `name`."""
+    if name not in ENGINES:
+        near = difflib.get_close_matches(name, ENGINES, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(f"engine: '{name}' is not one of {', '.join(ENGINES)}{hint}")
+
+
 def build(name: str, **settings: Any) -> Engine:
     """The engine called `name`, loaded and ready. `settings` are its constructor's.
 
     Raises:
         ConfigError: no such engine (the message names the nearest), or it refuses its settings.
     """
-    if name not in ENGINES:
-        near = difflib.get_close_matches(name, ENGINES, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"engine '{name}' is not one of {', '.join(ENGINES)}{hint}")
+    require(name)
     module, cls = ENGINES[name]
     engine: Callable[..., Engine] = getattr(import_module(module), cls)
     return engine(**settings)

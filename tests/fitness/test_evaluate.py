@@ -1,0 +1,126 @@
+"""The evaluator: same samples for both terms, known ones first, top-up where it looks refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from evo.types import prompt_id
+from fitness.evaluate import Evaluator
+from fitness.judges.embedded import EmbeddedJudge
+from fitness.judges.prefix import PrefixJudge
+from fitness.types import Evaluation, EvaluationRequest, JudgedSample, JudgeInput, Verdict
+from tests.fakes import FakeEngine
+from workers.interface import Failure, FailureKind
+
+
+class BrokenJudge:
+    """Raises, or answers too few."""
+
+    version = "1"
+
+    def __init__(self, name: str = "broken", raises: bool = True) -> None:
+        self.name, self._raises = name, raises
+
+    async def judge(self, inputs: Sequence[JudgeInput]) -> list[Verdict]:
+        if self._raises:
+            raise RuntimeError("no network")
+        return []
+
+
+def evaluate(
+    evaluator: Evaluator, prompt: str, known: tuple[JudgedSample, ...] = (), first: int = 4, most: int = 10
+) -> Evaluation | Failure:
+    request = EvaluationRequest(prompt_id(prompt), prompt, first, most, 0.5, seed=3, known=known)
+    return asyncio.run(evaluator.run([request]))[0]
+
+
+def done(result: Evaluation | Failure) -> Evaluation:
+    assert isinstance(result, Evaluation)
+    return result
+
+
+def test_a_refused_prompt_is_topped_up_and_another_is_not() -> None:
+    engine = FakeEngine()
+    evaluator = Evaluator(engine, [EmbeddedJudge()])
+    assert done(evaluate(evaluator, "always")).score.n_samples == 10
+    assert done(evaluate(evaluator, "never")).score.n_samples == 4
+    assert [c[0].n_samples for c in engine.calls] == [4, 6, 4]
+    assert [c[0].first_index for c in engine.calls] == [0, 4, 0]
+
+
+def test_a_whole_batch_costs_two_engine_calls_at_most() -> None:
+    engine = FakeEngine()
+    requests = [
+        EvaluationRequest(str(n), f"always {n}", 4, 10, 0.5, seed=n) for n in range(12)
+    ]
+    results = asyncio.run(Evaluator(engine, [EmbeddedJudge()]).run(requests))
+    assert len(engine.calls) == 2
+    assert all(done(r).n_new == 10 for r in results)
+
+
+def test_known_samples_are_used_before_the_target_is_asked() -> None:
+    engine = FakeEngine()
+    evaluator = Evaluator(engine, [EmbeddedJudge()])
+    first = done(evaluate(evaluator, "always"))
+    again = done(evaluate(evaluator, "always", known=first.samples))
+    assert again.n_new == again.target_tokens == 0
+    assert again.score == first.score
+    more = done(evaluate(evaluator, "always", known=first.samples[:3]))
+    assert more.n_new == 7
+    assert [s.sample.index for s in more.samples] == list(range(10))
+    assert more.samples == first.samples
+
+
+def test_a_new_judge_judges_known_samples_without_the_target() -> None:
+    engine = FakeEngine()
+    first = done(evaluate(Evaluator(engine, [EmbeddedJudge()]), "always"))
+    calls = len(engine.calls)
+    both = Evaluator(engine, [PrefixJudge(), EmbeddedJudge()])
+    again = done(evaluate(both, "always", known=first.samples))
+    assert len(engine.calls) == calls
+    assert {v.judge for s in again.samples for v in s.verdicts} == {"prefix", "embedded"}
+
+
+def test_the_first_judge_decides_and_the_others_are_kept() -> None:
+    result = done(evaluate(Evaluator(FakeEngine(), [PrefixJudge(), EmbeddedJudge()]), "always"))
+    assert result.score.refusal_rate == 1.0 or result.score.refusal_rate == 0.0
+    assert all(len(s.verdicts) == 2 for s in result.samples)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_broken_judge_leaves_samples_unscored_and_makes_no_verdict(raises: bool) -> None:
+    beside = Evaluator(FakeEngine(), [EmbeddedJudge(), BrokenJudge(raises=raises)])
+    result = done(evaluate(beside, "always"))
+    reasons = [v.unscored_reason for s in result.samples for v in s.verdicts if v.judge == "broken"]
+    assert len(reasons) == 10
+    assert all(reasons)
+    alone = evaluate(Evaluator(FakeEngine(), [BrokenJudge(raises=raises)]), "always")
+    assert isinstance(alone, Failure)
+    assert alone.kind is FailureKind.UNSCORED
+
+
+def test_without_log_probabilities_there_is_no_confidence() -> None:
+    result = done(evaluate(Evaluator(FakeEngine(logprobs=False), [EmbeddedJudge()]), "always"))
+    assert result.score.confidence is None
+    assert result.score.fitness == result.score.refusal_term
+
+
+def test_the_system_prompt_goes_first_and_into_both_terms() -> None:
+    engine = FakeEngine()
+    evaluate(Evaluator(engine, [EmbeddedJudge()], system_prompt="Be safe."), "always")
+    for call in engine.calls:
+        assert [m.role for m in call[0].messages] == ["system", "user"]
+
+
+def test_a_failed_top_up_keeps_the_samples_that_were_paid_for() -> None:
+    class FailsLater(FakeEngine):
+        def _one(self, request):  # type: ignore[no-untyped-def]
+            if request.first_index:
+                return Failure(FailureKind.ENGINE, "later")
+            return super()._one(request)
+
+    result = done(evaluate(Evaluator(FailsLater(), [EmbeddedJudge()]), "always"))
+    assert result.score.n_samples == 4
