@@ -133,6 +133,7 @@ class Store:
         """A new run held by this process. A name that is taken gets -2, -3, ... behind it."""
         run_id = secrets.token_hex(6)
         with self.writing() as connection:
+            _lock_runs(connection)
             taken = set(
                 connection.scalars(
                     select(Run.name).where(Run.name.startswith(name, autoescape=True))
@@ -163,6 +164,7 @@ class Store:
                 living process holds it.
         """
         with self.writing() as connection:
+            _lock_runs(connection)
             row = self.find_run(connection, run)
             if row.status == "finished":
                 raise ConfigError(
@@ -530,7 +532,8 @@ def _connect(url: URL, shown: str, read_only: bool) -> Engine:
     try:
         if url.get_backend_name() == "sqlite":
             return _connect_sqlite(url, shown, read_only)
-        return create_engine(url, pool_pre_ping=True)
+        options = {"postgresql_readonly": True} if read_only else {}
+        return create_engine(url, pool_pre_ping=True, execution_options=options)
     except (NoSuchModuleError, ImportError) as error:
         raise StoreError(
             f"{shown}: its driver is missing ({error}); pip install 'evocliff[postgres]'"
@@ -605,6 +608,7 @@ def _explain(error: DatabaseError, shown: str, verb: str) -> str:
     cause = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
     mends = {
         "database is locked": "another process holds it; wait for it, or give this run its own --db",
+        "read-only transaction": "it was opened for reading",
         "readonly": "it is read-only; make it (and its folder) writable",
         "disk is full": "the disk is full; free some space and resume the run",
         "disk I/O error": "the disk failed or is full; free some space and resume the run",
@@ -628,6 +632,12 @@ def _holder() -> dict[str, Any]:
     }
 
 
+def _lock_runs(connection: Connection) -> None:
+    """Let one process at a time name or claim a run. (A SQLite transaction does so by itself.)"""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE")
+
+
 def is_alive(run: Row[Any]) -> bool:
     """Whether the process that holds this row of `runs` works on it, as far as can be told here."""
     if run.host == socket.gethostname():
@@ -647,9 +657,12 @@ def is_alive(run: Row[Any]) -> bool:
 def _insert_new(
     connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """INSERT ... ON CONFLICT DO NOTHING."""
+    """INSERT ... ON CONFLICT DO NOTHING; of rows with one key the first counts."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    for chunk in _chunks(rows):
+    # In order of the key, or two writers of a PostgreSQL could wait for each other.
+    keys = [column.name for column in table.__table__.primary_key]
+    ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
+    for chunk in _chunks(ordered):
         connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(chunk))
 
 

@@ -63,6 +63,8 @@ def upgrade(connection: Connection, shown: str) -> None:
     connection.commit()
     config = alembic_config()
     with connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(63655)")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

