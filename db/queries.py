@@ -10,7 +10,7 @@ import difflib
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -71,7 +71,7 @@ class Found:
     safety    those combined; a gate of the run that said nothing makes it controversial
     disputed  some gate, of whichever run or version, called the prompt harmful
     judges    (name, version) in the run's order, the first decides; a name alone when the version
-              was not stored
+              is not stored
     """
 
     prompt_id: str
@@ -224,10 +224,7 @@ def query(
     Raises:
         ConfigError: an unknown run, target, strategy, safety or sort, or a number out of range.
     """
-    if sort not in SORTS:
-        raise ConfigError(f"--sort {sort}: not one of {', '.join(SORTS)}")
-    if limit is not None and limit < 1:
-        raise ConfigError(f"--limit {limit}: must be 1 or more")
+    require_order(sort, limit)
     with store.reading() as connection:
         rows = select_found(
             connection,
@@ -238,10 +235,11 @@ def query(
             safety=safety,
             like=like,
         )
-        novelty = _novelty(connection, rows) if sort == "novelty" else {}
-    rows = ordered(rows, sort, novelty)[:limit]
+        distances = novelty(connection, rows) if sort == "novelty" else {}
+    rows = ordered(rows, sort, distances)[:limit]
     return [
-        _row(f) | ({"novelty": novelty.get(f.prompt_id)} if sort == "novelty" else {}) for f in rows
+        _row(f) | ({"novelty": distances.get(f.prompt_id)} if sort == "novelty" else {})
+        for f in rows
     ]
 
 
@@ -259,8 +257,8 @@ def select_found(
     for option, value in (("run", run), ("target", target), ("like", like)):
         if value is not None:
             _require_text(f"--{option}", value)
-    if min_refusal is not None and not 0.0 <= min_refusal <= 1.0:
-        raise ConfigError(f"--min-refusal {min_refusal}: must be between 0 and 1")
+    if min_refusal is not None:
+        require_rate(min_refusal)
     if safety is not None:
         _require_known("--safety", safety, [s.value for s in Safety])
     rows = _found(
@@ -276,13 +274,13 @@ def select_found(
 
 
 def ordered(
-    rows: Iterable[Found], sort: str = "fitness", novelty: dict[str, float] | None = None
+    rows: Iterable[Found], sort: str = "fitness", distances: Mapping[str, float] | None = None
 ) -> list[Found]:
     """Largest first, unknown last, ties by prompt id and then by run."""
 
     def value(f: Found) -> float:
         if sort == "novelty":
-            return (novelty or {}).get(f.prompt_id, -math.inf)
+            return (distances or {}).get(f.prompt_id, -math.inf)
         if f.score is None:
             return -math.inf
         return f.score.fitness if sort == "fitness" else f.score.refusal_rate
@@ -473,7 +471,8 @@ def _assemble(
         score = fitness_types.Score(**{name: getattr(row, name) for name in _SCORE_FIELDS})
     judges: tuple[tuple[str, str | None], ...] = tuple((name, None) for name in run.judges)
     if row.judges is not None:
-        judges = tuple(pairs(row.judges))
+        stored = pairs(row.judges)
+        judges = tuple(sorted(stored, key=lambda pair: _place(pair[0], run.judges)))
     return Found(
         prompt_id=row.prompt_id,
         prompt=row.text,
@@ -492,6 +491,10 @@ def _assemble(
         judges=judges,
         embedder=row.embedder,
     )
+
+
+def _place(name: str, names: Sequence[str]) -> int:
+    return names.index(name) if name in names else len(names)
 
 
 def _own_decisions(
@@ -639,7 +642,7 @@ def _n_clusters(connection: Connection, found: Sequence[Found]) -> int:
     return len(distinct(matrix, fitness, CLUSTER_COSINE)) + without
 
 
-def _novelty(connection: Connection, found: Sequence[Found]) -> dict[str, float]:
+def novelty(connection: Connection, found: Sequence[Found]) -> dict[str, float]:
     """Mean cosine distance of each prompt to its nearest others in the result."""
     vectors = _vectors(connection, found)
     prompt_ids = sorted(vectors)
@@ -647,15 +650,15 @@ def _novelty(connection: Connection, found: Sequence[Found]) -> dict[str, float]
         return {}
     matrix = np.stack([vectors[p] for p in prompt_ids])  # (n, dim)
     nearest = min(_NEIGHBOURS, len(prompt_ids) - 1)
-    novelty: dict[str, float] = {}
+    distances: dict[str, float] = {}
     for start in range(0, len(prompt_ids), _CHUNK):
         similarity = matrix[start : start + _CHUNK] @ matrix.T  # (chunk, n)
         places = np.arange(len(similarity))
         similarity[places, places + start] = -np.inf
         top = np.partition(similarity, -nearest, axis=1)[:, -nearest:]
         for prompt_id, mean in zip(prompt_ids[start:], 1.0 - top.mean(axis=1), strict=False):
-            novelty[prompt_id] = float(mean)
-    return novelty
+            distances[prompt_id] = float(mean)
+    return distances
 
 
 # Lineage
@@ -802,6 +805,20 @@ def _run_with(connection: Connection, prompt_id: str, run: str | None) -> str:
         raise ConfigError(f"prompt {prompt_id}: a seed that no run has come to yet")
     evaluated: list[str] = [row.run_id for row in rows if row.status == "evaluated"]
     return (evaluated or with_it)[0]
+
+
+def require_order(sort: str, limit: int | None) -> None:
+    """Raise ConfigError unless rows can be put in this order and cut to this number."""
+    if sort not in SORTS:
+        raise ConfigError(f"--sort {sort}: not one of {', '.join(SORTS)}")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit {limit}: must be 1 or more")
+
+
+def require_rate(min_refusal: float) -> None:
+    """Raise ConfigError unless this is a refusal rate."""
+    if not 0.0 <= min_refusal <= 1.0:
+        raise ConfigError(f"--min-refusal {min_refusal}: must be between 0 and 1")
 
 
 def _require_known(option: str, value: str, known: Sequence[str]) -> None:

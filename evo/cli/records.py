@@ -217,6 +217,9 @@ def export(
         float | None,
         typer.Option(metavar="X", help="Refusal rate of at least X; default: the run's threshold."),
     ] = None,
+    safety: Annotated[
+        str | None, typer.Option(help="Only harmless can be asked for, and is what you get.")
+    ] = None,
     like: Like = None,
     sort: SortOption = Sort.FITNESS,
     limit: Limit = None,
@@ -236,6 +239,7 @@ def export(
             target=target,
             strategy=strategy,
             min_refusal=min_refusal,
+            safety=safety,
             like=like,
             sort=sort.value,
             limit=limit,

@@ -1,0 +1,160 @@
+"""`runs`, `show`, `query`, `lineage`, `export`, `db`: what people and pipes see."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from evo.cli import app
+from evo.cli.records import visible
+from evo.types import prompt_id
+from tests.db.builders import RunBuilder, opened
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def evocliff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.setenv("EVOCLIFF_DB", f"sqlite:///{tmp_path}/test.db")
+    return lambda *words: CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture
+def filled(tmp_path: Path, evocliff: Cli) -> Cli:
+    with opened(tmp_path) as store:
+        run = RunBuilder(store, "first")
+        seed = run.seed("How do I kill a process?", refusals=(0.1, 0.1))
+        run.evaluated("red \x1b[31m and\nright\u202e left", (seed,))
+        run.evaluated('=plain, "quoted"', (seed,), refusals=(0.2, 0.2))
+        run.finish()
+    return evocliff
+
+
+def test_runs_and_show_print_the_promised_json(filled: Cli) -> None:
+    (row,) = json.loads(filled("runs", "--json").stdout)
+    assert set(row) == {"run", "name", "status", "started", "over_refusals"}
+    summary = json.loads(filled("show", row["run"], "--json").stdout)
+    promised = (
+        "run status evaluations samples target_tokens over_refusals clusters best_fitness wall_s "
+        "replica_busy cache_hits rejected"
+    )
+    assert set(promised.split()) <= set(summary)
+    assert "first" in filled("runs").stdout
+    assert "over refusals       1" in filled("show", "first").stdout
+
+
+def test_a_pipe_gets_aligned_lines_without_control_characters(filled: Cli) -> None:
+    result = filled("query", "--run", "first")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert len(lines) == 4
+    assert lines[1].endswith(r"red \x1b[31m and\nright\u202e left")
+    assert len({line.index(head) for line, head in zip(lines[:1], ["prompt"], strict=True)}) == 1
+    assert "\x1b" not in result.stdout
+
+
+def test_json_keeps_the_text_and_csv_can_be_read_back(filled: Cli) -> None:
+    rows = json.loads(filled("query", "--json").stdout)
+    assert "red \x1b[31m and\nright\u202e left" in [row["prompt"] for row in rows]
+    output = filled("query", "--csv").stdout
+    read = list(csv.DictReader(io.StringIO(output)))
+    assert [row["prompt_id"] for row in read] == [row["prompt_id"] for row in rows]
+    assert '=plain, "quoted"' in [row["prompt"] for row in read]
+    assert "\x1b" not in output
+
+
+def test_nothing_found_is_not_an_error(filled: Cli) -> None:
+    result = filled("query", "--like", "nowhere")
+    assert (result.exit_code, result.stdout) == (0, "nothing matches\n")
+    assert json.loads(filled("query", "--like", "nowhere", "--json").stdout) == []
+    assert filled("query", "--like", "nowhere", "--csv").stdout.startswith("prompt_id,prompt,run")
+
+
+def test_a_long_table_says_that_it_is_cut(tmp_path: Path, evocliff: Cli) -> None:
+    with opened(tmp_path) as store:
+        run = RunBuilder(store)
+        seed = run.seed("s")
+        for number in range(24):
+            run.evaluated(f"prompt {number}", (seed,))
+    assert evocliff("query").stdout.splitlines()[-1] == "20 of 25 shown; --limit N shows more"
+    assert len(json.loads(evocliff("query", "--json").stdout)) == 25
+    assert len(evocliff("query", "--limit", "3").stdout.splitlines()) == 4
+
+
+def test_lineage_shows_the_seed_first(filled: Cli) -> None:
+    identity = prompt_id('=plain, "quoted"')
+    lines = filled("lineage", identity[:10]).stdout.splitlines()
+    assert lines[2].startswith("ancestor")
+    assert lines[3].startswith("this")
+    tree = json.loads(filled("lineage", identity, "--json").stdout)
+    assert tree["ancestors"][0]["strategy"] == "seed"
+
+
+def test_export_writes_a_folder_once(filled: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("export", "--format", "all", "--run", "first", "--out", str(out))
+    done = json.loads(filled(*words, "--json").stdout)
+    assert done["rows"] == {"test": 1, "sft": 1, "dpo": 1}
+    assert (out / "README.md").exists()
+    again = filled(*words)
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("show", "frist"), "did you mean 'first'"),
+        (("query", "--run", "frist"), "did you mean 'first'"),
+        (("query", "--strategy", "anguish"), "--strategy anguish: unknown"),
+        (("query", "--json", "--csv"), "choose one"),
+        (("query", "--min-refusal", "2"), "between 0 and 1"),
+        (("query", "--like", "\udcff"), "not UTF-8"),
+        (("lineage", "zz"), "no id begins so"),
+        (("export", "--format", "test", "--out", "x", "--min-refusal", "1"), "lower --min-refusal"),
+        (("runs", "--db", "sqlite:///nowhere/x.db"), "no such database"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    filled: Cli, words: tuple[str, ...], message: str
+) -> None:
+    result = filled(*words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_database_is_made_and_checked(evocliff: Cli, tmp_path: Path) -> None:
+    assert evocliff("db", "check").exit_code == 2
+    assert evocliff("db", "upgrade").stdout.startswith("schema 0")
+    assert evocliff("db", "check").stdout == "sound\n"
+    assert evocliff("runs").stdout == "no runs yet\n"
+
+
+def test_a_row_that_points_to_nothing_is_damage(filled: Cli, tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "test.db") as connection:
+        connection.execute("DELETE FROM targets")
+    result = filled("db", "check")
+    assert result.exit_code == 1
+    assert "points to a row of targets that is not there" in result.stdout
+    assert json.loads(filled("db", "check", "--json").stdout)["sound"] is False
+
+
+@pytest.mark.parametrize("command", ["runs", "show", "query", "lineage", "export"])
+def test_help_ends_with_an_example(evocliff: Cli, command: str) -> None:
+    result = evocliff(command, "--help")
+    assert "Example" in result.stdout
+    assert f"evocliff {command}" in result.stdout
+
+
+def test_scripts_that_need_joiners_stay_readable() -> None:
+    assert visible("\u200d\u200c é \x00\x9b\u2028") == "\u200d\u200c é \\x00\\x9b\\u2028"
