@@ -652,3 +652,8 @@ def test_the_migrations_make_exactly_the_models(store: Store) -> None:
 def test_the_stored_config_is_what_was_given(store: Store) -> None:
     begun(store)
     assert json.dumps(store.stored_config("run")) == '{"k": [1, 2]}'
+
+
+def test_importing_db_does_not_import_sqlalchemy() -> None:
+    code = "import sys, db; sys.exit('sqlalchemy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
