@@ -135,10 +135,10 @@ def _how(rows: Sequence[Eligible], selected: Selected) -> str:
             "sampled responses; the Wilson interval is in every row. "
             f"The lowest refusal rate here is {min(e.score.refusal_rate for e in rows):.3f}.",
             "",
-            f"Of {selected.matched} evaluated prompts that matched, {selected.seeds} were left out "
-            f"as seeds, {selected.not_harmless} because some safety gate did not call them harmless, "
-            f"{selected.below} because they are refused too seldom, {selected.merged} as repetitions "
-            f"and {selected.beyond_limit} beyond the limit that was asked for.",
+            f"Evaluated prompts that matched: {selected.matched}. Left out: {selected.seeds} seeds; "
+            f"{selected.not_harmless} that some safety gate did not call harmless; {selected.below} "
+            f"refused too seldom; {selected.merged} repetitions; {selected.beyond_limit} beyond the "
+            "limit that was asked for.",
         ]
     )
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
-from db import queries
+from db import found as finding
+from db import lookup
+from db.found import Found
 from db.models import Prompt, Target
-from db.queries import Found
 from fitness.types import JudgedSample, Safety, Score
 from workers.interface import ConfigError, Sample
 
@@ -115,32 +116,32 @@ def select_eligible(
     limit: int | None = None,
     seeds: bool = False,
 ) -> Selected:
-    """The prompts that may leave; the options are those of `queries.query`.
+    """The prompts that may leave; the options are those of `db.queries.query`.
 
     A prompt passes when every gate of its run called it harmless (a run without gates passes
     nothing), no gate of any run called it harmful, and its refusal rate reaches `min_refusal`,
     by default its run's threshold. The same prompt leaves once, as its best row by `sort`.
 
     Raises:
-        ConfigError: as `queries.query`; or `safety` is something else than harmless.
+        ConfigError: as `db.queries.query`; or `safety` is something else than harmless.
     """
     if safety not in (None, Safety.HARMLESS.value):
         raise ConfigError(f"--safety {safety}: only harmless prompts are exported")
-    queries.require_order(sort, limit)
+    lookup.require_order(sort, limit)
     options = {"run": run, "target": target, "strategy": strategy, "like": like}
     with store.reading() as connection:
-        matched = queries.select_found(
+        matched = finding.select_found(
             connection, run=run, target=target, strategy=strategy, like=like
         )
         if min_refusal is not None:
-            queries.require_rate(min_refusal)
+            lookup.require_rate(min_refusal)
         candidates = [f for f in matched if seeds or not f.is_seed]
         harmless = [f for f in candidates if _is_harmless(f)]
         refused = [(f, s) for f in harmless if (s := f.score) and _is_refused(f, s, min_refusal)]
-        novelty = queries.novelty(connection, [f for f, _ in refused]) if sort == "novelty" else {}
+        novelty = finding.novelty(connection, [f for f, _ in refused]) if sort == "novelty" else {}
         scores = {id(f): s for f, s in refused}
         once: dict[str, Found] = {}
-        for found in queries.ordered([f for f, _ in refused], sort, novelty):
+        for found in finding.ordered([f for f, _ in refused], sort, novelty):
             once.setdefault(found.prompt_id, found)
         chosen = list(once.values())[:limit]
         eligible = _complete(connection, [(f, scores[id(f)]) for f in chosen])
@@ -176,7 +177,7 @@ def _is_refused(found: Found, score: Score, min_refusal: float | None) -> bool:
 
 def _complete(connection: Connection, chosen: Sequence[tuple[Found, Score]]) -> list[Eligible]:
     found = [f for f, _ in chosen]
-    samples = queries.judged_samples(connection, found)
+    samples = finding.judged_samples(connection, found)
     seeds = _seeds(connection, {f.seed_prompt_id for f in found if f.seed_prompt_id})
     targets = _targets(connection, {f.target_id for f in found if f.target_id})
     made = []

@@ -327,19 +327,25 @@ def _cell(column: str, value: Any) -> str:
     return visible(str(value))
 
 
+_HEADS = {"prompt_id": "id", "refusal_rate": "refusal", "n_samples": "n"}
+
+
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
     """A rich table on a terminal; elsewhere aligned lines, the last column at its full length."""
     if not rows:
         typer.echo(empty)
         return
     cells = [[_cell(column, row.get(column)) for column in columns] for row in rows]
-    heads = [column.replace("_", " ") for column in columns]
+    heads = [_HEADS.get(column, column.replace("_", " ")) for column in columns]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*heads)
+        table = Table()
+        for head in heads[:-1]:
+            table.add_column(head, no_wrap=True)
+        table.add_column(heads[-1], min_width=20, overflow="fold")
         for line in cells:
             table.add_row(*(Text(cell) for cell in line))
         Console().print(table)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import queries
+from db import lookup, queries
 from db.store import Store
 from evo.types import Strategy, prompt_id
 from tests.db.builders import RunBuilder, opened
@@ -141,7 +141,7 @@ def test_novelty_is_the_distance_to_the_nearest_others(store: Store, run: RunBui
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.text(max_size=8), st.sampled_from(queries.SORTS), st.integers(1, 5))
+@given(st.text(max_size=8), st.sampled_from(lookup.SORTS), st.integers(1, 5))
 def test_any_text_can_be_looked_for(store: Store, text: str, sort: str, limit: int) -> None:
     if not queries.runs(store):
         run = RunBuilder(store)

@@ -1,0 +1,428 @@
+"""Prompts as they were found: read with everything that decides whether they count.
+
+Knows the tables and what an over-refusal is; knows nothing of rows for printing, nor of exports.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from sqlalchemy import Connection, and_, func, select
+
+from db import lookup
+from db.models import (
+    Embedding,
+    Evaluation,
+    GateDecision,
+    Lineage,
+    Prompt,
+    Proposal,
+    Run,
+    Sample,
+    Target,
+    Verdict,
+)
+from db.store import pairs
+from evo.selection import distinct
+from evo.types import Strategy
+from fitness import types as fitness_types
+from fitness.types import JudgedSample, Safety
+from workers.interface import Sample as SampleValue
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Two over-refusals whose embeddings have this cosine or more are the same finding.
+CLUSTER_COSINE = 0.9
+_NEIGHBOURS = 5
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run's stored config says about reading its rows."""
+
+    run_id: str
+    name: str
+    threshold: float  # refusal rate from which a harmless prompt is an over-refusal
+    gates: tuple[str, ...]
+    judges: tuple[str, ...]
+    started_at: datetime
+    target_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One prompt in one run. `score` is None for a prompt that a gate turned away.
+
+    gates     the decisions of the run's gates, by name and version
+    safety    those combined; a gate of the run that said nothing makes it controversial
+    disputed  some gate, of whichever run or version, called the prompt harmful
+    judges    (name, version) in the run's order, the first decides; a name alone when the version
+              is not stored
+    """
+
+    prompt_id: str
+    prompt: str
+    run: RunFacts
+    strategy: str
+    operator: str
+    topic: str | None
+    parents: tuple[str, ...]
+    seed_prompt_id: str | None
+    target_id: str | None
+    model: str | None
+    score: fitness_types.Score | None
+    gates: tuple[fitness_types.GateDecision, ...]
+    safety: Safety
+    disputed: bool
+    judges: tuple[tuple[str, str | None], ...]
+    embedder: str | None
+
+    @property
+    def is_seed(self) -> bool:
+        return self.strategy == Strategy.SEED.value
+
+    @property
+    def is_over_refusal(self) -> bool:
+        """Harmless by every gate of its run, and refused at the run's threshold or above."""
+        return (
+            self.score is not None
+            and self.safety is Safety.HARMLESS
+            and self.score.refusal_rate >= self.run.threshold
+        )
+
+
+def select_found(
+    connection: Connection,
+    *,
+    run: str | None = None,
+    target: str | None = None,
+    strategy: str | None = None,
+    min_refusal: float | None = None,
+    safety: str | None = None,
+    like: str | None = None,
+) -> list[Found]:
+    """What `query` filters by, in no particular order."""
+    for option, value in (("run", run), ("target", target), ("like", like)):
+        if value is not None:
+            lookup.require_text(f"--{option}", value)
+    if min_refusal is not None:
+        lookup.require_rate(min_refusal)
+    if safety is not None:
+        lookup.require_known("--safety", safety, [s.value for s in Safety])
+    rows = load_found(
+        connection,
+        run_id=None if run is None else lookup.find_run(connection, run),
+        target_ids=None if target is None else lookup.find_targets(connection, target),
+        strategies=None if strategy is None else lookup.strategies(strategy),
+        min_refusal=min_refusal,
+        like=like,
+        turned_away=safety is not None and safety != Safety.HARMLESS.value,
+    )
+    return [f for f in rows if safety is None or f.safety.value == safety]
+
+
+def ordered(
+    rows: Iterable[Found], sort: str = "fitness", distances: Mapping[str, float] | None = None
+) -> list[Found]:
+    """Largest first, unknown last, ties by prompt id and then by run."""
+
+    def value(f: Found) -> float:
+        if sort == "novelty":
+            return (distances or {}).get(f.prompt_id, -math.inf)
+        if f.score is None:
+            return -math.inf
+        return f.score.fitness if sort == "fitness" else f.score.refusal_rate
+
+    return sorted(rows, key=lambda f: (-value(f), f.prompt_id, f.run.started_at, f.run.run_id))
+
+
+def judged_samples(
+    connection: Connection, found: Sequence[Found]
+) -> dict[tuple[str, str], list[JudgedSample]]:
+    """Stored samples with all their verdicts by (target id, prompt id), in order of index."""
+    samples: dict[tuple[str, str], list[JudgedSample]] = defaultdict(list)
+    by_target: dict[str, list[str]] = defaultdict(list)
+    for f in found:
+        if f.target_id is not None:
+            by_target[f.target_id].append(f.prompt_id)
+    for target_id, prompt_ids in by_target.items():
+        for chunk in _chunks(sorted(set(prompt_ids))):
+            verdicts: dict[tuple[str, int], list[fitness_types.Verdict]] = defaultdict(list)
+            for v in connection.execute(
+                select(Verdict.__table__)
+                .where(Verdict.target_id == target_id, Verdict.prompt_id.in_(chunk))
+                .order_by(Verdict.judge, Verdict.version)
+            ):
+                verdicts[v.prompt_id, v.sample_index].append(
+                    fitness_types.Verdict(v.judge, v.version, v.p_refusal, v.unscored_reason)
+                )
+            for s in connection.execute(
+                select(Sample.__table__)
+                .where(Sample.target_id == target_id, Sample.prompt_id.in_(chunk))
+                .order_by(Sample.prompt_id, Sample.sample_index)
+            ):
+                sample = SampleValue(
+                    s.sample_index,
+                    s.text,
+                    s.n_tokens,
+                    s.finish_reason,
+                    s.logprob_sum,
+                    s.sampling_logprob_sum,
+                    s.reasoning,
+                )
+                samples[target_id, s.prompt_id].append(
+                    JudgedSample(sample, tuple(verdicts[s.prompt_id, s.sample_index]))
+                )
+    return samples
+
+
+def _vectors(connection: Connection, found: Sequence[Found]) -> dict[str, NDArray[np.float32]]:
+    """Unit vectors by prompt id, all of one embedder: the one that most of the rows were embedded by."""
+    stored: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
+    for chunk in _chunks(sorted({f.prompt_id for f in found})):
+        for r in connection.execute(
+            select(Embedding.__table__).where(Embedding.prompt_id.in_(chunk))
+        ):
+            vector = np.frombuffer(r.vector, dtype="<f4").astype(np.float32)
+            stored[r.embedder][r.prompt_id] = vector
+    if not stored:
+        return {}
+    named = Counter(f.embedder for f in found)
+    return stored[max(stored, key=lambda name: (named[name], len(stored[name]), name))]
+
+
+def n_clusters(connection: Connection, found: Sequence[Found]) -> int:
+    """Over-refusals that are not look-alikes; one without a vector counts by itself."""
+    vectors = _vectors(connection, found)
+    rows = [f for f in ordered(found) if f.prompt_id in vectors]
+    without = len({f.prompt_id for f in found} - vectors.keys())
+    if not rows:
+        return without
+    matrix = np.stack([vectors[f.prompt_id] for f in rows])  # (n, dim)
+    fitness = np.array([f.score.fitness if f.score else -math.inf for f in rows])
+    return len(distinct(matrix, fitness, CLUSTER_COSINE)) + without
+
+
+def novelty(connection: Connection, found: Sequence[Found]) -> dict[str, float]:
+    """Mean cosine distance of each prompt to its nearest others in the result."""
+    vectors = _vectors(connection, found)
+    prompt_ids = sorted(vectors)
+    if len(prompt_ids) < 2:
+        return {}
+    matrix = np.stack([vectors[p] for p in prompt_ids])  # (n, dim)
+    nearest = min(_NEIGHBOURS, len(prompt_ids) - 1)
+    distances: dict[str, float] = {}
+    for start in range(0, len(prompt_ids), _CHUNK):
+        similarity = matrix[start : start + _CHUNK] @ matrix.T  # (chunk, n)
+        places = np.arange(len(similarity))
+        similarity[places, places + start] = -np.inf
+        top = np.partition(similarity, -nearest, axis=1)[:, -nearest:]
+        for prompt_id, mean in zip(prompt_ids[start:], 1.0 - top.mean(axis=1), strict=False):
+            distances[prompt_id] = float(mean)
+    return distances
+
+
+# From rows to values
+
+
+def load_found(
+    connection: Connection,
+    *,
+    run_id: str | None = None,
+    target_ids: Sequence[str] | None = None,
+    strategies: Sequence[str] | None = None,
+    min_refusal: float | None = None,
+    like: str | None = None,
+    turned_away: bool = False,
+) -> list[Found]:
+    statement = (
+        select(
+            Proposal.run_id,
+            Proposal.proposal_index,
+            Proposal.prompt_id,
+            Proposal.strategy,
+            Proposal.operator,
+            Proposal.topic,
+            Proposal.seed_prompt_id,
+            Proposal.gates,
+            Proposal.embedder,
+            func.coalesce(Proposal.text, Prompt.text).label("text"),
+            func.coalesce(Evaluation.target_id, Run.target_id).label("target_id"),
+            Target.model,
+            Evaluation.judges,
+            *(getattr(Evaluation, name) for name in _SCORE_FIELDS),
+        )
+        .join(Run, Run.run_id == Proposal.run_id)
+        .join(Prompt, Prompt.prompt_id == Proposal.prompt_id)
+        .join(
+            Evaluation,
+            and_(
+                Evaluation.run_id == Proposal.run_id,
+                Evaluation.proposal_index == Proposal.proposal_index,
+            ),
+            isouter=turned_away,
+        )
+        .join(
+            Target,
+            Target.target_id == func.coalesce(Evaluation.target_id, Run.target_id),
+            isouter=True,
+        )
+        .where(Proposal.status != "pending")
+    )
+    if run_id is not None:
+        statement = statement.where(Proposal.run_id == run_id)
+    if target_ids is not None:
+        statement = statement.where(
+            func.coalesce(Evaluation.target_id, Run.target_id).in_(target_ids)
+        )
+    if strategies is not None:
+        statement = statement.where(Proposal.strategy.in_(strategies))
+    if min_refusal is not None:
+        statement = statement.where(Evaluation.refusal_rate >= min_refusal)
+    if like is not None:
+        statement = statement.where(
+            func.coalesce(Proposal.text, Prompt.text).icontains(like, autoescape=True)
+        )
+    rows = connection.execute(statement).all()
+    if turned_away:
+        # A duplicate is its first proposal again; only what a safety gate decided on is of interest.
+        rows = [r for r in rows if r.fitness is not None or r.gates is not None]
+    facts = run_facts(connection)
+    decisions = _decisions(connection, {r.prompt_id for r in rows})
+    parents = load_parents(connection, {r.run_id for r in rows})
+    return [
+        _assemble(
+            r,
+            facts[r.run_id],
+            decisions.get(r.prompt_id, ()),
+            parents.get((r.run_id, r.proposal_index), ()),
+        )
+        for r in rows
+    ]
+
+
+_SCORE_FIELDS = tuple(fitness_types.Score.__dataclass_fields__)
+
+
+def _assemble(
+    row: Any,
+    run: RunFacts,
+    decisions: Sequence[fitness_types.GateDecision],
+    parents: tuple[str, ...],
+) -> Found:
+    own = _own_decisions(row.gates, run, decisions)
+    score = None
+    if row.fitness is not None:
+        score = fitness_types.Score(**{name: getattr(row, name) for name in _SCORE_FIELDS})
+    judges: tuple[tuple[str, str | None], ...] = tuple((name, None) for name in run.judges)
+    if row.judges is not None:
+        stored = pairs(row.judges)
+        judges = tuple(sorted(stored, key=lambda pair: _place(pair[0], run.judges)))
+    return Found(
+        prompt_id=row.prompt_id,
+        prompt=row.text,
+        run=run,
+        strategy=row.strategy,
+        operator=row.operator,
+        topic=row.topic,
+        parents=parents,
+        seed_prompt_id=row.seed_prompt_id,
+        target_id=row.target_id,
+        model=row.model,
+        score=score,
+        gates=own,
+        safety=_combine(run.gates, own),
+        disputed=any(d.outcome is Safety.HARMFUL for d in decisions),
+        judges=judges,
+        embedder=row.embedder,
+    )
+
+
+def _place(name: str, names: Sequence[str]) -> int:
+    return names.index(name) if name in names else len(names)
+
+
+def _own_decisions(
+    stored: str | None, run: RunFacts, decisions: Sequence[fitness_types.GateDecision]
+) -> tuple[fitness_types.GateDecision, ...]:
+    """The decisions of the run's gates: in the versions that the proposal met, else in all."""
+    if stored is None:
+        return tuple(d for d in decisions if d.gate in run.gates)
+    met = pairs(stored)
+    return tuple(d for d in decisions if (d.gate, d.version) in met)
+
+
+def _combine(gates: Sequence[str], decisions: Sequence[fitness_types.GateDecision]) -> Safety:
+    """Harmful if any gate says so; harmless only if every gate of the run spoke and all say so."""
+    if any(d.outcome is Safety.HARMFUL for d in decisions):
+        return Safety.HARMFUL
+    complete = bool(gates) and set(gates) <= {d.gate for d in decisions}
+    if complete and all(d.outcome is Safety.HARMLESS for d in decisions):
+        return Safety.HARMLESS
+    return Safety.CONTROVERSIAL
+
+
+def run_facts(connection: Connection) -> dict[str, RunFacts]:
+    facts = {}
+    for row in connection.execute(
+        select(Run.run_id, Run.name, Run.config, Run.started_at, Run.target_id)
+    ):
+        config = json.loads(row.config)
+        facts[row.run_id] = RunFacts(
+            row.run_id,
+            row.name,
+            float(config.get("search", {}).get("threshold", 0.5)),
+            tuple(config.get("safety", ())),
+            tuple(config.get("judges", ())),
+            row.started_at,
+            row.target_id,
+        )
+    return facts
+
+
+def _decisions(
+    connection: Connection, prompt_ids: Iterable[str]
+) -> dict[str, tuple[fitness_types.GateDecision, ...]]:
+    decisions: dict[str, list[fitness_types.GateDecision]] = defaultdict(list)
+    for chunk in _chunks(sorted(prompt_ids)):
+        for r in connection.execute(
+            select(GateDecision.__table__)
+            .where(GateDecision.prompt_id.in_(chunk))
+            .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
+        ):
+            decisions[r.prompt_id].append(
+                fitness_types.GateDecision(
+                    r.gate, r.version, Safety(r.outcome), r.p_harmful, r.reason
+                )
+            )
+    return {prompt: tuple(found) for prompt, found in decisions.items()}
+
+
+def load_parents(
+    connection: Connection, run_ids: Iterable[str]
+) -> dict[tuple[str, int], tuple[str, ...]]:
+    parents: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for chunk in _chunks(sorted(run_ids)):
+        for r in connection.execute(
+            select(Lineage.__table__)
+            .where(Lineage.run_id.in_(chunk))
+            .order_by(Lineage.run_id, Lineage.proposal_index, Lineage.position)
+        ):
+            parents[r.run_id, r.proposal_index].append(r.parent_prompt_id)
+    return {proposal: tuple(found) for proposal, found in parents.items()}
+
+
+T = TypeVar("T")
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
