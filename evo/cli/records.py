@@ -177,9 +177,11 @@ def query(
     if csv_:
         _csv(rows)
         return
-    columns = ["prompt_id", "refusal_rate", "fitness", "n_samples", "safety", "strategy", "prompt"]
+    columns = ["prompt_id", "refusal_rate", "fitness", "n_samples", "strategy", "prompt"]
     if sort is Sort.NOVELTY:
         columns.insert(3, "novelty")
+    if any(row["safety"] != "harmless" for row in rows):
+        columns.insert(-1, "safety")
     shown = rows if limit is not None else rows[:_SHOWN]
     _table(shown, columns, empty="nothing matches")
     if len(shown) < len(rows):
@@ -338,14 +340,15 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: 
     cells = [[_cell(column, row.get(column)) for column in columns] for row in rows]
     heads = [_HEADS.get(column, column.replace("_", " ")) for column in columns]
     if sys.stdout.isatty():
+        from rich import box
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        table = Table()
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for head in heads[:-1]:
             table.add_column(head, no_wrap=True)
-        table.add_column(heads[-1], min_width=20, overflow="fold")
+        table.add_column(heads[-1], overflow="fold")
         for line in cells:
             table.add_row(*(Text(cell) for cell in line))
         Console().print(table)

@@ -26,7 +26,10 @@ def load(config: SeedsConfig, run_seed: int) -> list[Seed]:
         seeds = _named(config.dataset)
     else:
         seeds = list(_from_file(Path(str(config.path)), config.column))
-    unique = list({prompt_id(seed.text): seed for seed in reversed(seeds)}.values())[::-1]
+    first_of: dict[str, Seed] = {}
+    for seed in seeds:
+        first_of.setdefault(prompt_id(seed.text), seed)
+    unique = list(first_of.values())
     if not unique:
         raise ConfigError(f"seeds: '{config.dataset or config.path}' holds no prompt")
     if config.limit is not None and config.limit < len(unique):

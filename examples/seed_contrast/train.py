@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
 from scipy.sparse import csr_matrix
-from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.neural_network import MLPClassifier
 
 from evo.operators.lexical import rewrite
 from evo.types import MUTATIONS, Draft
@@ -33,13 +32,15 @@ from fitness.safety.seed_contrast import probabilities, requests, signs, word_fe
 from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
 
 sys.path.insert(0, str(Path(__file__).parent))
-import corpus  # noqa: E402
+import corpus
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "fitness/safety/artifacts"
 VERSION = 1
 N_LINES = 4000  # harmful ones and as many harmless ones
-NETWORKS, HIDDEN, DECAY = 4, 48, 3.0
+NETWORKS, HIDDEN = 4, 48
+EPOCHS, BATCH, LEARNING_RATE, DECAY, DROPOUT, SMOOTHING = 20, 256, 3e-3, 0.1, 0.2, 0.02
+EMBEDDING_SCALE = 0.5
 XSTEST_WEIGHT = 3.0
 MIX = (0.75, 0.25)  # networks, words
 HARMLESS_BELOW, HARMFUL_FROM = 0.5, 0.9
@@ -112,28 +113,52 @@ def fit(seeds: Set, lines: tuple[list[str], np.ndarray]) -> dict[str, np.ndarray
     for label in (False, True):
         weight[labels == label] /= weight[labels == label].mean()
     x = features(texts)
-    mean, scale = x.dense.mean(axis=0), np.ones(x.dense.shape[1])
-    scale[:384] = 1 / x.dense[:, :384].std()
-    scale[384:] = 1.0
-    inputs = (x.dense - mean) * scale
-    nets = [
-        MLPClassifier(
-            (HIDDEN,), alpha=DECAY, learning_rate_init=2e-3, batch_size=128, max_iter=25,
-            random_state=seed, early_stopping=False,
-        ).fit(inputs, labels, sample_weight=weight)
-        for seed in range(NETWORKS)
-    ]
+    dim = EMBEDDER.dim
+    mean = x.dense.mean(axis=0)
+    scale = np.ones(x.dense.shape[1])
+    scale[:dim] = EMBEDDING_SCALE / x.dense[:, :dim].std()
+    w1, b1, w2, b2 = networks((x.dense - mean) * scale, labels, weight)
     linear = LogisticRegression(C=10.0, max_iter=1000).fit(x.words, labels, sample_weight=weight)
     return {
         "mean": mean,
         "scale": scale,
-        "w1": np.stack([n.coefs_[0] for n in nets]),
-        "b1": np.stack([n.intercepts_[0] for n in nets]),
-        "w2": np.stack([n.coefs_[1][:, 0] for n in nets]),
-        "b2": np.stack([n.intercepts_[1][0] for n in nets]),
+        "w1": w1,
+        "b1": b1,
+        "w2": w2,
+        "b2": b2,
         "words": linear.coef_[0],
         "mix": np.array([MIX[0], MIX[1], MIX[1] * linear.intercept_[0]]),
     }
+
+
+def networks(x: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> list[np.ndarray]:
+    """Weights and biases of `NETWORKS` networks of one hidden layer, trained side by side."""
+    generator = torch.Generator().manual_seed(0)
+    n, d = x.shape
+    inputs = torch.tensor(x, dtype=torch.float32)
+    y = torch.tensor(labels * (1 - 2 * SMOOTHING) + SMOOTHING, dtype=torch.float32)
+    w = torch.tensor(weight, dtype=torch.float32)
+    shapes = ((NETWORKS, d, HIDDEN), (NETWORKS, HIDDEN), (NETWORKS, HIDDEN), (NETWORKS,))
+    spread = (d**-0.5, 0.0, HIDDEN**-0.5, 0.0)
+    weights = [
+        (torch.randn(shape, generator=generator) * s).requires_grad_()
+        for shape, s in zip(shapes, spread, strict=True)
+    ]
+    optimizer = torch.optim.AdamW(weights, lr=LEARNING_RATE, weight_decay=DECAY)
+    steps = EPOCHS * (n // BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        rows = torch.randint(n, (NETWORKS, BATCH), generator=generator)
+        keep = (torch.rand((NETWORKS, BATCH, d), generator=generator) >= DROPOUT) / (1 - DROPOUT)
+        w1, b1, w2, b2 = weights
+        hidden = torch.relu(torch.einsum("mbd,mdh->mbh", inputs[rows] * keep, w1) + b1[:, None])
+        logits = torch.einsum("mbh,mh->mb", hidden, w2) + b2[:, None]
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, y[rows], weight=w[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return [v.detach().numpy().astype(np.float64) for v in weights]
 
 
 def predict(arrays: dict[str, np.ndarray], texts: list[str]) -> np.ndarray:

@@ -48,7 +48,8 @@ N_SIGNS = 6 * 2 + 3
 
 def words(response: str) -> list[str]:
     """Lower-case words and marks of the part that is looked at."""
-    return _WORD.findall(response[:_READ_CHARS].translate(_QUOTES).lower())[:BODY_WORDS]
+    read = response[:_READ_CHARS].encode("utf-8", "replace").decode()  # no lone surrogates
+    return _WORD.findall(read.translate(_QUOTES).lower())[:BODY_WORDS]
 
 
 def signs(tokens: Sequence[str]) -> list[float]:
