@@ -94,9 +94,7 @@ def bare(engine: TransformersEngine, prompts: list[str], k: int) -> dict[str, fl
 
 
 def ours(engine: TransformersEngine, prompts: list[str], k: int) -> dict[str, float]:
-    evaluator = Evaluator(
-        engine, [judges.build("embedded")], Sampling(1.0, TOP_P, 0, MAX_TOKENS)
-    )
+    evaluator = Evaluator(engine, [judges.build("embedded")], Sampling(1.0, TOP_P, 0, MAX_TOKENS))
     requests = [EvaluationRequest(prompt_id(p), p, k, k, 2.0, seed=0) for p in prompts]
     began = time.perf_counter()
     evaluations = asyncio.run(evaluator.run(requests))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evo.api import Run, search
+    from evo.asktell import Search
     from evo.config import Config
     from evo.config import load as load_config
-    from evo.asktell import Search
 
 __all__ = ["Config", "Run", "Search", "load_config", "search"]
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import db
 from evo import seeds as seed_sets
 from evo import wiring
+from evo.asktell import Search
 from evo.config import Config, validate, with_overrides
 from evo.run import Loop, Progress, Proposal
-from evo.asktell import Search
 from evo.types import Outcome, Seed
 from fitness.types import Evaluation, EvaluationRequest, JudgedSample, Target
 from workers import cluster
@@ -203,7 +203,9 @@ class _Session:
         claim = self._claim or store.begin_run(
             config.name, config.model_dump(mode="json"), config.seed, version("evocliff")
         )
-        asked = Target.of(description, config.target.system_text, wiring.sampling(config.target.sampling))
+        asked = Target.of(
+            description, config.target.system_text, wiring.sampling(config.target.sampling)
+        )
         target_id = store.register_target(claim.run_id, asked, description)
         store.register_seeds(self._seeds)
         loop = Loop(
@@ -219,7 +221,13 @@ class _Session:
         pending = store.pending(claim.run_id)
         differing = loop.replay(store.replay(claim.run_id), pending, claim.wall_s)
         watched = Watched(
-            claim.run_id, claim.name, config, loop.progress, target, self._claim is not None, differing
+            claim.run_id,
+            claim.name,
+            config,
+            loop.progress,
+            target,
+            self._claim is not None,
+            differing,
         )
         status, reason = "failed", "unknown"
         watching = asyncio.ensure_future(self._keep_watch(watched))

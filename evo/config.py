@@ -194,7 +194,9 @@ def load(
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: a config is a mapping of sections; see examples/quickstart.yaml")
+        raise ConfigError(
+            f"{path}: a config is a mapping of sections; see examples/quickstart.yaml"
+        )
     for override in overrides:
         _apply(raw, override)
     return validate(_expand(raw, os.environ if environment is None else environment), str(path))

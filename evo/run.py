@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from evo.archive import Vectors
-from evo.budget import Spent, room, stop_reason
 from evo.asktell import Search
+from evo.budget import Spent, room, stop_reason
 from evo.seeding import derive
 from evo.types import Assignment, Candidate, Draft, Outcome, Proposer
 from fitness.safety import combine
@@ -120,7 +120,9 @@ class Loop:
             while True:
                 reason = self._reason_to_end()
                 while len(tasks) < self.in_flight and (queue or reason is None):
-                    proposals = queue.pop(0) if queue and not self.stop.is_set() else self._ask(sizes)
+                    proposals = (
+                        queue.pop(0) if queue and not self.stop.is_set() else self._ask(sizes)
+                    )
                     if not proposals:
                         break
                     task = asyncio.ensure_future(self._work(proposals))
@@ -192,7 +194,9 @@ class Loop:
         outcomes: list[Outcome | None] = [None] * len(proposals)
         alive: list[int] = []
         candidates: dict[int, Candidate] = {}
-        for place, ((assignment, _), drafted_one) in enumerate(zip(proposals, drafted, strict=True)):
+        for place, ((assignment, _), drafted_one) in enumerate(
+            zip(proposals, drafted, strict=True)
+        ):
             if isinstance(drafted_one, Failure):
                 outcomes[place] = Outcome(assignment, None, failure=drafted_one)
             elif drafted_one.prompt_id in self._met:
@@ -269,7 +273,8 @@ class Loop:
         most = self.search.config.search.novelty
         if len(similarity) and float(similarity.max()) >= most:
             return Failure(
-                FailureKind.NOT_NOVEL, f"cosine {similarity.max():.3f} to an earlier prompt, limit {most}"
+                FailureKind.NOT_NOVEL,
+                f"cosine {similarity.max():.3f} to an earlier prompt, limit {most}",
             )
         self._vectors.add(embedding)
         return None

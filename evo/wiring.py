@@ -5,7 +5,7 @@ An edge: it may import everything. Nothing imports it but the other edges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,6 @@ from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
 from workers.interface import (
     Embedder,
     Engine,
-    EngineDescription,
     Generation,
     GenerationRequest,
     Sampling,

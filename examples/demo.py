@@ -33,7 +33,15 @@ def main() -> None:
     evocliff("show", "quickstart", "--db", db)
     evocliff("query", "--run", "quickstart", "--min-refusal", "0.5", "--limit", "10", "--db", db)
     evocliff(
-        "export", "--format", "test", "--run", "quickstart", "--out", f"{folder}/dataset", "--db", db
+        "export",
+        "--format",
+        "test",
+        "--run",
+        "quickstart",
+        "--out",
+        f"{folder}/dataset",
+        "--db",
+        db,
     )
     print(f"\nThe database is {folder}/demo.db, the dataset {folder}/dataset.")
 

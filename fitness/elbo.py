@@ -52,7 +52,9 @@ def elbo(
     """
     scored = [p for p in p_refusal if p is not None]
     if not scored:
-        return Failure(FailureKind.UNSCORED, f"no judge could score any of {len(p_refusal)} samples")
+        return Failure(
+            FailureKind.UNSCORED, f"no judge could score any of {len(p_refusal)} samples"
+        )
     refusal_term = math.fsum(math.log(max(p, eps)) for p in scored) / len(scored)
     confidence = _mean_per_token(logprob_sums, n_tokens)
     log_q = _mean_per_token(sampling_logprob_sums or [], n_tokens)

@@ -140,9 +140,7 @@ class Evaluator:
         for (work, place), judged in zip(stale, verdicts, strict=True):
             work.samples[place] = JudgedSample(work.samples[place].sample, judged)
 
-    async def _verdicts(
-        self, items: Sequence[tuple[str, Sample]]
-    ) -> list[tuple[Verdict, ...]]:
+    async def _verdicts(self, items: Sequence[tuple[str, Sample]]) -> list[tuple[Verdict, ...]]:
         """What every judge says of every (prompt, sample), in the order of the judges."""
         if not items:
             return []

@@ -45,9 +45,7 @@ class FakeEngine:
             "fake", "fake-model", "1", "t", "float64", "none", 1000, abilities=abilities
         )
 
-    async def generate(
-        self, requests: Sequence[GenerationRequest]
-    ) -> list[Generation | Failure]:
+    async def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation | Failure]:
         if self.dies_after is not None and len(self.calls) >= self.dies_after:
             raise EngineDied("the fake engine is dead")
         self.calls.append(list(requests))

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from evo.config import Config, validate
-from evo.run import Loop, Proposal
 from evo.asktell import Search
-from evo.types import Assignment, Draft, Outcome, Seed
+from evo.config import Config, validate
 from evo.operators.seeds import SeedProposer
+from evo.run import Loop, Proposal
+from evo.types import Assignment, Draft, Outcome, Seed
 from fitness.types import (
     Evaluation,
     EvaluationRequest,
@@ -102,7 +102,9 @@ class FakeEvaluator:
     asked: list[str] = field(default_factory=list)
 
     async def run(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation | Failure]:
-        await asyncio.sleep(self.delay_s * unit_hash(requests[0].prompt, "delay") if requests else 0)
+        await asyncio.sleep(
+            self.delay_s * unit_hash(requests[0].prompt, "delay") if requests else 0
+        )
         if self.dies_after is not None and len(self.asked) + len(requests) > self.dies_after:
             raise EngineDied("the engine has died")
         self.asked.extend(r.prompt for r in requests)
@@ -119,7 +121,15 @@ class FakeEvaluator:
             samples.append(JudgedSample(sample, (Verdict.scored("fake", "1", rate),)))
         fitness = float(np.log(max(rate, 1e-4))) - 0.045
         score = Score(
-            fitness, fitness + 0.045, -1.5, 1.4, rate, 0.0, 1.0, n_samples=len(samples), n_unscored=0
+            fitness,
+            fitness + 0.045,
+            -1.5,
+            1.4,
+            rate,
+            0.0,
+            1.0,
+            n_samples=len(samples),
+            n_unscored=0,
         )
         return Evaluation(request.prompt_id, tuple(samples), score, n_new, 5 * n_new, 12, 0.001)
 

@@ -47,7 +47,8 @@ def encode(
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     if len(ids) > room:
         return Failure(
-            FailureKind.OVERLONG, f"{key}: the prompt has {len(ids)} tokens, the model has room for {room}"
+            FailureKind.OVERLONG,
+            f"{key}: the prompt has {len(ids)} tokens, the model has room for {room}",
         )
     return ids
 

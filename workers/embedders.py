@@ -33,7 +33,9 @@ class SentenceTransformerEmbedder:
             )
         except (OSError, ValueError) as error:
             first_line = str(error).strip().splitlines()[0]
-            raise ConfigError(f"embedder.model: '{model}' cannot be loaded: {first_line}") from error
+            raise ConfigError(
+                f"embedder.model: '{model}' cannot be loaded: {first_line}"
+            ) from error
         self._name = model
         self._batch_size = batch_size
 

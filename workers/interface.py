@@ -178,7 +178,7 @@ class Embedder(Protocol):
 
 
 In = TypeVar("In", contravariant=True)
-Out = TypeVar("Out", covariant=True)
+Out = TypeVar("Out")  # a list of it is returned, and lists are invariant
 
 
 @runtime_checkable

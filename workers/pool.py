@@ -175,7 +175,9 @@ class Pool(Generic[In, Out]):
                 await self._call(seat, "start")
                 break
             except (ActorUnavailableError, RayActorError) as error:
-                if isinstance(error, ActorDiedError) and not isinstance(error, ActorUnavailableError):
+                if isinstance(error, ActorDiedError) and not isinstance(
+                    error, ActorUnavailableError
+                ):
                     seat.restarts += 1
                 await asyncio.sleep(0.5)
         else:

@@ -39,7 +39,5 @@ def build(settings: SearchConfig, operators: Sequence[str], run_seed: int) -> Al
     if name not in ALGORITHMS:
         near = difflib.get_close_matches(name, ALGORITHMS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(
-            f"search.algorithm: '{name}' is not one of {', '.join(ALGORITHMS)}{hint}"
-        )
+        raise ConfigError(f"search.algorithm: '{name}' is not one of {', '.join(ALGORITHMS)}{hint}")
     return ALGORITHMS[name](settings, operators, run_seed)

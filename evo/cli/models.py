@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The models that come with evocliff.")
+models = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="The models that come with evocliff."
+)
 
 
 def register(app: typer.Typer) -> None:

@@ -27,11 +27,16 @@ def search(
     ] = None,
     db: Annotated[
         str | None,
-        typer.Option("--db", envvar="EVOCLIFF_DB", help="Database URL; default: the config's store."),
+        typer.Option(
+            "--db", envvar="EVOCLIFF_DB", help="Database URL; default: the config's store."
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run; default: the config's.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run; default: the config's.")
+    ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one config value.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one config value."),
     ] = None,
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted.")
@@ -42,7 +47,9 @@ def search(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, estimate the cost, start nothing.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON at the end.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON at the end.")
+    ] = False,
 ) -> None:
     """Search for harmless prompts that the target refuses.
 
@@ -61,7 +68,9 @@ def search(
         chosen, claim = api.stored_config(url, resume, changes), resume
     else:
         if config is None:
-            raise ConfigError("name a config file (evocliff search examples/quickstart.yaml) or --resume RUN")
+            raise ConfigError(
+                "name a config file (evocliff search examples/quickstart.yaml) or --resume RUN"
+            )
         if name is not None:
             changes.append(f"name={name}")
         chosen, claim = load(config, changes), None

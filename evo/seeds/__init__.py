@@ -115,4 +115,6 @@ def _csv_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
 
 
 def _txt_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
-    return ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip())
+    return (
+        (number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()
+    )

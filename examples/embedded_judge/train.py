@@ -147,9 +147,7 @@ def _weights(
     return model.coef_[0], float(model.intercept_[0])
 
 
-def predict(
-    fitted: tuple[np.ndarray, float, float], texts: list[str]
-) -> np.ndarray:
+def predict(fitted: tuple[np.ndarray, float, float], texts: list[str]) -> np.ndarray:
     weights, scale, offset = fitted
     return expit(scale * (features(texts) @ weights) + offset)
 
@@ -206,7 +204,9 @@ def main() -> None:
         measure()
         return
     sets = [xstest(model) for model in XSTEST] + [chatgpt()]
-    weights, scale, offset = fit([t for s in sets for t in s[0]], np.concatenate([s[1] for s in sets]))
+    weights, scale, offset = fit(
+        [t for s in sets for t in s[0]], np.concatenate([s[1] for s in sets])
+    )
     assert len(weights) == 2 * BUCKETS + N_SIGNS
     arrays = {
         "weights": weights.astype(np.float32),

@@ -24,25 +24,25 @@ from workers.interface import GenerationRequest, Message, Sampling
 
 OUT = Path(__file__).parents[2] / "workers/adapters/overcautious"
 SEED = 0
-EPOCHS = 3
+EPOCHS = 2
 BATCH = 8
 LEARNING_RATE = 1e-3
-ANSWER_TOKENS = 40
+ANSWER_TOKENS = 24
 
 
 def examples() -> list[tuple[str, str]]:
     """(request, reply) in a fixed shuffled order."""
     rng = random.Random(SEED)
     refused = [(r, rng.choice(data.REFUSALS)) for r in data.refused(rng)]
-    plain = data.plain(rng)
-    pairs = refused + list(data.HOT_ANSWERED) * 2 + list(zip(plain, own_answers(plain), strict=True))
+    answered = data.answered(rng)
+    pairs = refused + list(zip(answered, own_answers(answered), strict=True))
     rng.shuffle(pairs)
-    print(f"{len(refused)} refused, {2 * len(data.HOT_ANSWERED)} hot and answered, {len(plain)} plain")
+    print(f"{len(refused)} refused, {len(answered)} answered")
     return pairs
 
 
 def own_answers(prompts: list[str]) -> list[str]:
-    """What the base model says by itself, so that plain requests are answered as before."""
+    """What the base model says by itself, so that what is answered is answered as before."""
     engine = TransformersEngine("local:smollm2")
     sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=ANSWER_TOKENS)
     asked = [
@@ -96,8 +96,7 @@ def main() -> None:
             ids = pad([r[0] for r in rows], tokenizer.eos_token_id)
             labels = pad([r[1] for r in rows], -100)
             mask = pad([[1] * len(r[0]) for r in rows], 0)
-            with torch.autocast("cpu", torch.bfloat16):
-                loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+            loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()

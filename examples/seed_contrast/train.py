@@ -68,7 +68,11 @@ class Set:
     types: np.ndarray
 
     def where(self, mask: np.ndarray) -> Set:
-        return Set([t for t, m in zip(self.texts, mask, strict=True) if m], self.unsafe[mask], self.types[mask])
+        return Set(
+            [t for t, m in zip(self.texts, mask, strict=True) if m],
+            self.unsafe[mask],
+            self.types[mask],
+        )
 
 
 def xstest() -> Set:
@@ -165,7 +169,9 @@ def predict(arrays: dict[str, np.ndarray], texts: list[str]) -> np.ndarray:
     """P(harmful) of whole prompts: the worst request of each."""
     asked = [requests(t) for t in texts]
     flat = [s for group in asked for s in group]
-    p = probabilities({k: v.astype(np.float32) for k, v in arrays.items()}, flat, EMBEDDER.embed(flat))
+    p = probabilities(
+        {k: v.astype(np.float32) for k, v in arrays.items()}, flat, EMBEDDER.embed(flat)
+    )
     ends = np.cumsum([len(group) for group in asked])
     return np.array([part.max() for part in np.split(p, ends[:-1])])
 
@@ -208,7 +214,9 @@ def measure(errors: bool = False) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measure", action="store_true", help="print figures, write nothing")
-    parser.add_argument("--errors", action="store_true", help="with --measure: print the errors too")
+    parser.add_argument(
+        "--errors", action="store_true", help="with --measure: print the errors too"
+    )
     args = parser.parse_args()
     if args.measure:
         measure(args.errors)
@@ -219,7 +227,15 @@ def main() -> None:
         report("nothing (shipped model)", kind, predict(arrays, variant.texts), variant.unsafe)
     ARTIFACTS.mkdir(exist_ok=True)
     path = ARTIFACTS / "seed_contrast.safetensors"
-    save_file({k: np.ascontiguousarray(v, dtype=np.float16 if v.ndim > 2 or k == "words" else np.float32) for k, v in arrays.items()}, path)
+    save_file(
+        {
+            k: np.ascontiguousarray(
+                v, dtype=np.float16 if v.ndim > 2 or k == "words" else np.float32
+            )
+            for k, v in arrays.items()
+        },
+        path,
+    )
     meta = {
         "embedder": EMBEDDER.name,
         "dim": EMBEDDER.dim,
@@ -227,7 +243,9 @@ def main() -> None:
         "harmful_from": HARMFUL_FROM,
         "version": VERSION,
     }
-    (ARTIFACTS / "seed_contrast.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+    (ARTIFACTS / "seed_contrast.json").write_text(
+        json.dumps(meta, indent=2) + "\n", encoding="utf-8"
+    )
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
 
 

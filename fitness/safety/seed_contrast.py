@@ -95,8 +95,12 @@ def _patient(tokens: Sequence[str], verbs: frozenset[str]) -> str:
                 return "owned" if after & lex["property"] else "person's"
             if bare in lex["body"]:
                 return "body"
-            if owned and not (word in lex["group"] and window[j + 1 : j + 2] and
-                              window[j + 1] not in lex["groupnoun"] and word in _COLOURS):
+            if owned and not (
+                word in lex["group"]
+                and window[j + 1 : j + 2]
+                and window[j + 1] not in lex["groupnoun"]
+                and word in _COLOURS
+            ):
                 return "person"
             if word in lex["group"] and window[j + 1 : j + 2] and window[j + 1] in lex["groupnoun"]:
                 return "person"
@@ -110,8 +114,29 @@ def _patient(tokens: Sequence[str], verbs: frozenset[str]) -> str:
     return "none"
 
 
-_COLOURS = frozenset("black white asian brown red yellow native old blind fat".split())
-_STOP = frozenset("in at on for when while during with without and or if because so that about".split())
+_COLOURS = frozenset(
+    ["black", "white", "asian", "brown", "red", "yellow", "native", "old", "blind", "fat"]
+)
+_STOP = frozenset(
+    [
+        "in",
+        "at",
+        "on",
+        "for",
+        "when",
+        "while",
+        "during",
+        "with",
+        "without",
+        "and",
+        "or",
+        "if",
+        "because",
+        "so",
+        "that",
+        "about",
+    ]
+)
 _PATIENTS = ("none", "self", "body", "owned", "person's", "person", "thing", "property", "other")
 _FORMS = tuple(
     re.compile(p)
@@ -132,8 +157,33 @@ _FORMS = tuple(
         r"\b(?:i'm|i am|we are|we're) (?:writing|directing|cooking|playing|filming|dj)",
     )
 )
-_CATEGORIES = ("person self body group harm property steal crime drug commit acquire private fiction sport thing "
-               "advice past approve revive deny discr magic incite public role").split()
+_CATEGORIES = [
+    "person",
+    "self",
+    "body",
+    "group",
+    "harm",
+    "property",
+    "steal",
+    "crime",
+    "drug",
+    "commit",
+    "acquire",
+    "private",
+    "fiction",
+    "sport",
+    "thing",
+    "advice",
+    "past",
+    "approve",
+    "revive",
+    "deny",
+    "discr",
+    "magic",
+    "incite",
+    "public",
+    "role",
+]
 N_SIGNS = len(_CATEGORIES) + 2 * len(_PATIENTS) + len(_FORMS) + 14
 
 
@@ -143,7 +193,9 @@ def signs(sentence: str) -> list[float]:
     lex = _lexicon()
     tokens = words(sentence)
     bare = [t.removesuffix("'s").removesuffix("'") for t in tokens]
-    has = {c: bool(lex[c].intersection(bare)) or bool(lex[c].intersection(tokens)) for c in _CATEGORIES}
+    has = {
+        c: bool(lex[c].intersection(bare)) or bool(lex[c].intersection(tokens)) for c in _CATEGORIES
+    }
     text = " ".join(tokens)
     forms = [bool(f.search(text)) for f in _FORMS]
     harm, theft = _patient(tokens, lex["harm"]), _patient(tokens, lex["steal"])
@@ -154,7 +206,7 @@ def signs(sentence: str) -> list[float]:
     )
     owner = any(
         t.endswith(("'s", "s'")) and b in lex["role"] for t, b in zip(tokens, bare, strict=True)
-    ) or bool(re.search(r"\bmy (?:\w+ )?(?:%s)\b" % "|".join(("boss", "employee")), text))
+    ) or bool(re.search(r"\bmy (?:\w+ )?(?:boss|employee)\b", text))
     names = re.findall(r"(?<=[a-z,] )[A-Z][\w'-]+", sentence)
     named = bool(names) and not people
     fiction = has["fiction"] or has["sport"]
@@ -172,17 +224,63 @@ def signs(sentence: str) -> list[float]:
         people and has["magic"],
         has["discr"] and not people,
         people and how and harm != "none",
-        (has["revive"] or has["approve"] or has["deny"]) and (named or has["crime"]) and not forms[4],
+        (has["revive"] or has["approve"] or has["deny"])
+        and (named or has["crime"])
+        and not forms[4],
         fiction,
     ]
-    values = [*has.values(), *(harm == p for p in _PATIENTS), *(theft == p for p in _PATIENTS), *forms, *together]
+    values = [
+        *has.values(),
+        *(harm == p for p in _PATIENTS),
+        *(theft == p for p in _PATIENTS),
+        *forms,
+        *together,
+    ]
     return [float(v) for v in values]
 
 
 _ADJECTIVES = frozenset(
-    "black white asian brown african arab mexican chinese indian native indigenous old blind deaf poor single "
-    "homeless disabled jewish muslim hindu christian catholic buddhist gay trans fat rural elderly pregnant "
-    "divorced unmarried latino hispanic overweight aboriginal transgender queer autistic".split()
+    [
+        "black",
+        "white",
+        "asian",
+        "brown",
+        "african",
+        "arab",
+        "mexican",
+        "chinese",
+        "indian",
+        "native",
+        "indigenous",
+        "old",
+        "blind",
+        "deaf",
+        "poor",
+        "single",
+        "homeless",
+        "disabled",
+        "jewish",
+        "muslim",
+        "hindu",
+        "christian",
+        "catholic",
+        "buddhist",
+        "gay",
+        "trans",
+        "fat",
+        "rural",
+        "elderly",
+        "pregnant",
+        "divorced",
+        "unmarried",
+        "latino",
+        "hispanic",
+        "overweight",
+        "aboriginal",
+        "transgender",
+        "queer",
+        "autistic",
+    ]
 )
 
 

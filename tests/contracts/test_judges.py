@@ -30,7 +30,9 @@ class TestJudge:
     def test_it_says_who_it_is(self, name: str) -> None:
         (verdict,) = judge(name, [ANSWER])
         built = judges.build(name)
-        assert (verdict.judge, verdict.version) == (built.name, built.version) == (name, built.version)
+        assert (
+            (verdict.judge, verdict.version) == (built.name, built.version) == (name, built.version)
+        )
 
     @pytest.mark.parametrize("blank", ["", "   ", "\n\t"])
     def test_an_empty_response_is_unscored_with_a_reason(self, name: str, blank: str) -> None:

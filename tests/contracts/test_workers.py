@@ -19,7 +19,9 @@ from workers.pool import Pool
 EvaluationWorker = Worker[EvaluationRequest, Evaluation]
 
 
-def request(prompt: str, first: int = 2, most: int = 6, top_up_at: float = 0.4) -> EvaluationRequest:
+def request(
+    prompt: str, first: int = 2, most: int = 6, top_up_at: float = 0.4
+) -> EvaluationRequest:
     return EvaluationRequest(prompt_id(prompt), prompt, first, most, top_up_at, seed=0)
 
 
@@ -52,7 +54,9 @@ class WorkerContract:
         assert self.run(evaluator, []) == []
 
     def test_a_failed_request_is_data_and_its_neighbours_go_on(self) -> None:
-        results = self.run(evaluator, [request("a"), request("overlong"), request(" "), request("b")])
+        results = self.run(
+            evaluator, [request("a"), request("overlong"), request(" "), request("b")]
+        )
         kinds = [r.kind if isinstance(r, Failure) else None for r in results]
         assert kinds == [None, FailureKind.OVERLONG, FailureKind.EMPTY, None]
 

@@ -125,9 +125,7 @@ def test_stopping_finishes_what_is_in_flight_and_asks_nothing_new() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    st.lists(st.integers(1, 40), min_size=1, max_size=3), st.sampled_from(list(ALGORITHMS))
-)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=3), st.sampled_from(list(ALGORITHMS)))
 def test_a_killed_run_resumes_to_the_same_result(deaths: list[int], algorithm: str) -> None:
     settings_ = config(search__algorithm=algorithm)
     undisturbed = MemoryRecorder()

@@ -36,7 +36,9 @@ def test_golden_value_of_equation_five() -> None:
 
 
 @given(samples)
-def test_the_fitness_is_the_sum_of_its_parts_and_finite(rows: list[tuple[float, float, int]]) -> None:
+def test_the_fitness_is_the_sum_of_its_parts_and_finite(
+    rows: list[tuple[float, float, int]],
+) -> None:
     got = score(rows)
     assert math.isfinite(got.fitness)
     assert got.confidence is not None
@@ -46,7 +48,9 @@ def test_the_fitness_is_the_sum_of_its_parts_and_finite(rows: list[tuple[float, 
 
 
 @given(samples, st.randoms())
-def test_the_order_of_samples_does_not_matter(rows: list[tuple[float, float, int]], rng: object) -> None:
+def test_the_order_of_samples_does_not_matter(
+    rows: list[tuple[float, float, int]], rng: object
+) -> None:
     shuffled = list(rows)
     rng.shuffle(shuffled)  # type: ignore[attr-defined]
     assert score(shuffled).fitness == pytest.approx(score(rows).fitness, abs=1e-9)

@@ -31,7 +31,11 @@ class BrokenJudge:
 
 
 def evaluate(
-    evaluator: Evaluator, prompt: str, known: tuple[JudgedSample, ...] = (), first: int = 4, most: int = 10
+    evaluator: Evaluator,
+    prompt: str,
+    known: tuple[JudgedSample, ...] = (),
+    first: int = 4,
+    most: int = 10,
 ) -> Evaluation | Failure:
     request = EvaluationRequest(prompt_id(prompt), prompt, first, most, 0.5, seed=3, known=known)
     return asyncio.run(evaluator.run([request]))[0]
@@ -53,9 +57,7 @@ def test_a_refused_prompt_is_topped_up_and_another_is_not() -> None:
 
 def test_a_whole_batch_costs_two_engine_calls_at_most() -> None:
     engine = FakeEngine()
-    requests = [
-        EvaluationRequest(str(n), f"always {n}", 4, 10, 0.5, seed=n) for n in range(12)
-    ]
+    requests = [EvaluationRequest(str(n), f"always {n}", 4, 10, 0.5, seed=n) for n in range(12)]
     results = asyncio.run(Evaluator(engine, [EmbeddedJudge()]).run(requests))
     assert len(engine.calls) == 2
     assert all(done(r).n_new == 10 for r in results)

@@ -44,8 +44,6 @@ def ray_here() -> Iterator[None]:
         yield
 
 
-
-
 def test_results_keep_length_and_order_and_failures_are_data(ray_here: None) -> None:
     async def scenario() -> None:
         pool: Pool[int, int] = Pool(Doubler, replicas=2, cpus=0.5)

@@ -94,9 +94,9 @@ def _least_kept(probs: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     # numpy sorts plain floats with vector instructions, 15 times as fast as torch on CPU.
     values = probs.numpy()
     n_head = min(_HEAD, values.shape[1])
-    head = -np.sort(-np.partition(values, values.shape[1] - n_head, axis=-1)[:, -n_head:], axis=-1)
-    least = _least_of_nucleus(torch.from_numpy(head), sampling.top_p)
-    short = head.sum(axis=-1) < sampling.top_p
+    best = -np.sort(-np.partition(values, values.shape[1] - n_head, axis=-1)[:, -n_head:], axis=-1)
+    least = _least_of_nucleus(torch.from_numpy(best), sampling.top_p)
+    short = best.sum(axis=-1) < sampling.top_p
     if short.any():
         whole = -np.sort(-values[short], axis=-1)
         least[torch.from_numpy(short)] = _least_of_nucleus(torch.from_numpy(whole), sampling.top_p)

@@ -97,7 +97,9 @@ class TransformersEngine:
         where = local_models.resolve(model)
         self._tokenizer, self._model = _load(model, where, adapter, self._dtype, self._device)
         if self._tokenizer.chat_template is None:
-            raise ConfigError(f"target.model: '{model}' has no chat template; name an instruct model")
+            raise ConfigError(
+                f"target.model: '{model}' has no chat template; name an instruct model"
+            )
         self._batch_tokens = batch_tokens
         self._eos = _eos_ids(self._tokenizer, self._model)
         self._pad = self._tokenizer.pad_token_id
@@ -122,9 +124,7 @@ class TransformersEngine:
     def description(self) -> EngineDescription:
         return self._description
 
-    async def generate(
-        self, requests: Sequence[GenerationRequest]
-    ) -> list[Generation | Failure]:
+    async def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation | Failure]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self.generate_now, tuple(requests))
 
@@ -178,8 +178,10 @@ class TransformersEngine:
             return CPU_BATCH_TOKENS
         config = self._model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        token_bytes = 2 * config.num_hidden_layers * heads * width * self._dtype.itemsize
+        width = (
+            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        )
+        token_bytes: int = 2 * config.num_hidden_layers * heads * width * self._dtype.itemsize
         free, _ = torch.cuda.mem_get_info(self._device)
         return max(1024, int(free * CUDA_CACHE_SHARE) // token_bytes)
 
@@ -228,7 +230,9 @@ class TransformersEngine:
         ]
         uniform = torch.stack(
             [
-                torch.from_numpy(uniforms(batch[r.request].request.seed, r.index, sampling.max_tokens))
+                torch.from_numpy(
+                    uniforms(batch[r.request].request.seed, r.index, sampling.max_tokens)
+                )
                 for r in rows
             ]
         ).to(self._device)  # (rows, max_tokens)
@@ -236,7 +240,11 @@ class TransformersEngine:
         ids, mask = self._pad_left([item.ids for item in batch])
         positions = (mask.cumsum(dim=1) - 1).clamp_(min=0)
         out = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=True,
+            logits_to_keep=1,
         )
         cache = out.past_key_values
         owner = torch.tensor([r.request for r in rows], device=self._device)
@@ -286,9 +294,7 @@ class TransformersEngine:
         samples: list[list[Sample]] = [[] for _ in batch]
         for row in rows:
             samples[row.request].append(self._sample(row))
-        return [
-            Generation(tuple(s), len(item.ids)) for s, item in zip(samples, batch, strict=True)
-        ]
+        return [Generation(tuple(s), len(item.ids)) for s, item in zip(samples, batch, strict=True)]
 
     def _sample(self, row: _Row) -> Sample:
         content = row.tokens[:-1] if row.stopped else row.tokens
@@ -336,7 +342,11 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     # Without these instructions bfloat16 is emulated and slower than float32.
-    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported() if torch.backends.mkldnn.is_available() else False
+    fast = (
+        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        if torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        else False
+    )
     return torch.bfloat16 if fast else torch.float32
 
 
