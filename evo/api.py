@@ -154,7 +154,7 @@ def stored_config(url: str, run: str, overrides: Sequence[str] = ()) -> Config:
             raise ConfigError(
                 f"--set {override}: a resumed run may change its budget.* and target.replicas only"
             )
-    with contextlib.closing(db.open(url)) as opened:
+    with contextlib.closing(db.open(url, read_only=True)) as opened:
         stored = opened.stored_config(run)
     return with_overrides(validate(stored, f"the stored config of {run}"), overrides)
 

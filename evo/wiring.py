@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from evo import algorithms
 from evo.config import Config, EngineConfig, SamplingConfig
 from evo.operators.seeds import SeedProposer
 from evo.types import Proposer, Seed
@@ -34,6 +35,7 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: an unknown judge, gate, engine, or a model that is neither here nor an id.
     """
+    algorithms.require(config.search.algorithm)
     for name in config.judges:
         judges.build(name)
     for name in config.safety:

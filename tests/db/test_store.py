@@ -240,8 +240,7 @@ def dump(store: Store) -> dict[str, int]:
     tables = ("prompts", "samples", "verdicts", "gate_decisions", "embeddings", "proposals")
     with store.engine.connect() as connection:
         return {
-            t: connection.exec_driver_sql(f"SELECT count(*) FROM {t}").scalar_one()  # noqa: S608
-            for t in tables
+            t: connection.exec_driver_sql(f"SELECT count(*) FROM {t}").scalar_one() for t in tables
         }
 
 

@@ -1,6 +1,6 @@
 """One life of a run, in a process that a test may kill: the real loop and store, a scripted target.
 
-    python -m tests.integration.killable_search URL FIRST_OR_RESUME
+python -m tests.integration.killable_search URL FIRST_OR_RESUME
 """
 
 from __future__ import annotations

@@ -87,7 +87,9 @@ def test_a_real_search_killed_three_times_ends_with_all_its_evaluations(tmp_path
     db = ["--db", f"sqlite:///{path}"]
     first = ["search", str(tmp_path / "quick.yaml")]
     for life in range(3):
-        process = start("-m", "evo.cli", *(["search", "--resume", "killed"] if life else first), *db)
+        process = start(
+            "-m", "evo.cli", *(["search", "--resume", "killed"] if life else first), *db
+        )
         before = sampled(path)
         deadline = time.monotonic() + 120
         while sampled(path) <= before:  # something new has been paid for
