@@ -43,6 +43,8 @@ def encode(
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     except Exception as error:  # noqa: BLE001 - templates are programs of the model's authors
         return Failure(FailureKind.TEMPLATE, f"{key}: the chat template failed: {error}")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        return Failure(FailureKind.TEMPLATE, f"{key}: the prompt is not valid Unicode")
     # The template writes the special tokens itself, so the tokenizer must not add them again.
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     if len(ids) > room:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +46,13 @@ class SentenceTransformerEmbedder:
 
     @property
     def dim(self) -> int:
-        return int(self._model.get_sentence_embedding_dimension())
+        return int(self._model.get_embedding_dimension())
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
         vectors = self._model.encode(
-            list(texts),
+            [t.encode("utf-8", "replace").decode() for t in texts],  # lone surrogates
             batch_size=self._batch_size,
             normalize_embeddings=True,
             show_progress_bar=False,
@@ -69,6 +70,7 @@ class RememberingEmbedder:
         self._inner = inner
         self._keep = keep
         self._memory: dict[str, NDArray[np.float32]] = {}
+        self._lock = threading.Lock()  # batches embed in threads of their own
 
     @property
     def name(self) -> str:
@@ -81,10 +83,11 @@ class RememberingEmbedder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
-        new = [t for t in dict.fromkeys(texts) if t not in self._memory]
-        if new:
-            self._memory.update(zip(new, self._inner.embed(new), strict=True))
-        vectors = np.stack([self._memory[t] for t in texts])
-        while len(self._memory) > self._keep:
-            del self._memory[next(iter(self._memory))]
-        return vectors
+        with self._lock:
+            new = [t for t in dict.fromkeys(texts) if t not in self._memory]
+            if new:
+                self._memory.update(zip(new, self._inner.embed(new), strict=True))
+            vectors = np.stack([self._memory[t] for t in texts])
+            while len(self._memory) > self._keep:
+                del self._memory[next(iter(self._memory))]
+            return vectors

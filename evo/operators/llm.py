@@ -128,6 +128,9 @@ def parse_reply(text: str, parents: Sequence[str] = ()) -> Draft | Failure:
         if not any(c.isalnum() for c in instruction) or _PLACEHOLDER.fullmatch(instruction):
             problem = "the reply's instruction was empty"
             continue
+        if _LONE_SURROGATE.search(instruction):  # JSON can escape what is no text
+            problem = "the reply's instruction is not valid Unicode"
+            continue
         if _declines(instruction):
             problem = "the model declined instead of rewriting"
             continue
@@ -233,6 +236,7 @@ class LlmProposer:
 
 # Asking again cannot mend these.
 _FINAL = frozenset({FailureKind.OVERLONG, FailureKind.TEMPLATE})
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"<[^<>]*>|\.{2,}|…")
 _DECLINE = re.compile(
     r"\W*(?:(?:i'?m|i am) (?:very |so |really |truly )?sorry\b.{0,20}\b(?:can(?:no|')t|can not|unable|won't)"

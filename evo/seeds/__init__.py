@@ -86,6 +86,8 @@ def _seed(row: Any, column: str, place: str, source: str) -> Seed:
     value = row[column]
     if not isinstance(value, str):
         raise ConfigError(f"seeds.path: {place}: '{column}' is not text but {type(value).__name__}")
+    if not _is_unicode(value):
+        raise ConfigError(f"seeds.path: {place}: '{column}' holds half of a surrogate pair")
     if not value.strip():
         raise ConfigError(f"seeds.path: {place}: '{column}' is empty")
     topic, licence = row.get("topic") or row.get("type"), row.get("licence") or row.get("license")
@@ -95,6 +97,11 @@ def _seed(row: Any, column: str, place: str, source: str) -> Seed:
         str(licence) if licence else None,
         str(topic) if topic else None,
     )
+
+
+def _is_unicode(text: str) -> bool:
+    """False for lone surrogates, which JSON can escape and nothing can encode."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _jsonl_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:

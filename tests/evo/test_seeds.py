@@ -63,6 +63,7 @@ def test_a_cell_may_hold_newlines_and_quotes(tmp_path: Path) -> None:
         ("a.jsonl", '{"prompt": 3}', "a.jsonl:1: 'prompt' is not text but int"),
         ("a.jsonl", '{"prompt": null}', "is not text but NoneType"),
         ("a.jsonl", '{"prompt": "  "}', "is empty"),
+        ("a.jsonl", '{"prompt": "\\ud800 x"}', "half of a surrogate pair"),
         ("a.jsonl", "[1]", "a row must be an object"),
         ("a.jsonl", "{", "a.jsonl:1: not JSON"),
         ("a.txt", b"\xff\xfe\x00", "cannot be read as UTF-8"),

@@ -93,10 +93,16 @@ def test_a_sample_depends_on_its_seed_and_index_and_not_on_its_company(
 def test_failures_are_data_in_their_places(engine: TransformersEngine) -> None:
     long = "word " * 9000
     answers = asyncio.run(
-        engine.generate([request("Hi"), request(long), request("  "), request("Yo")])
+        engine.generate([request(p) for p in ("Hi", long, "  ", "\ud800 x", "Yo")])
     )
     kinds = [a.kind if isinstance(a, Failure) else None for a in answers]
-    assert kinds == [None, FailureKind.OVERLONG, FailureKind.EMPTY, None]
+    assert kinds == [
+        None,
+        FailureKind.OVERLONG,
+        FailureKind.EMPTY,
+        FailureKind.TEMPLATE,
+        None,
+    ]
     assert asyncio.run(engine.generate([])) == []
 
 

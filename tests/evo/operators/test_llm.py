@@ -98,6 +98,7 @@ def test_braces_inside_the_instruction_survive() -> None:
         "[1, 2]",
         '{"rationale": "only"}',
         '{"instruction": 7}',
+        '{"instruction": "half a \\ud83d"}',
         '{"instruction": "..."}',
         '{"instruction": "<the rewritten request>"}',
         '{"instruction": "I\'m sorry, but I can\'t help with that."}',

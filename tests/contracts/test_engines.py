@@ -1,0 +1,104 @@
+"""What every engine keeps, run over the scripted one and over a real model."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import pytest
+
+from tests.fakes import FakeEngine
+from workers.engines.transformers import TransformersEngine
+from workers.interface import (
+    Ability,
+    Engine,
+    Failure,
+    FailureKind,
+    Generation,
+    GenerationRequest,
+    Message,
+    Sampling,
+)
+
+
+def request(prompt: str, n: int = 2, first: int = 0, key: str = "k") -> GenerationRequest:
+    sampling = Sampling(1.0, 0.995, 0, 6)
+    return GenerationRequest(key, (Message("user", prompt),), n, sampling, 3, first)
+
+
+def run(engine: Engine, *requests: GenerationRequest) -> list[Generation | Failure]:
+    return asyncio.run(engine.generate(requests))
+
+
+class EngineContract:
+    @pytest.fixture
+    def engine(self) -> Engine:
+        raise AssertionError("the subclass has to say which")
+
+    def test_list_in_list_out_same_length_and_order(self, engine: Engine) -> None:
+        asked = [request(f"Count to {n}.", n=1 + n % 3) for n in range(7)]
+        answers = run(engine, *asked)
+        assert [len(a.samples) for a in answers if isinstance(a, Generation)] == [
+            r.n_samples for r in asked
+        ]
+        assert run(engine) == []
+
+    def test_samples_carry_their_numbers_and_counts(self, engine: Engine) -> None:
+        (answer,) = run(engine, request("Say a word.", n=3, first=4))
+        assert isinstance(answer, Generation)
+        assert [s.index for s in answer.samples] == [4, 5, 6]
+        assert answer.n_prompt_tokens > 0
+        for sample in answer.samples:
+            assert sample.n_tokens >= 1
+            assert sample.finish_reason in {"stop", "length"}
+
+    def test_log_probabilities_come_with_the_ability_that_is_declared(self, engine: Engine) -> None:
+        (answer,) = run(engine, request("Say a word."))
+        assert isinstance(answer, Generation)
+        for sample in answer.samples:
+            given = sample.logprob_sum is not None and sample.logprob_sum <= 0.0
+            assert given == (Ability.LOGPROBS in engine.description.abilities)
+
+    def test_a_failed_request_is_data_and_its_neighbours_go_on(self, engine: Engine) -> None:
+        answers = run(engine, request("Hi"), request("overlong " * 9000), request("Yo"))
+        assert isinstance(answers[0], Generation)
+        assert isinstance(answers[1], Failure)
+        assert answers[1].kind is FailureKind.OVERLONG
+        assert isinstance(answers[2], Generation)
+
+    def test_two_batches_at_once_do_not_disturb_each_other(self, engine: Engine) -> None:
+        one, other = request("Name a fruit."), request("Name a river.")
+
+        async def both() -> list[list[Generation | Failure]]:
+            return list(await asyncio.gather(engine.generate([one]), engine.generate([other])))
+
+        assert asyncio.run(both()) == [run(engine, one), run(engine, other)]
+
+    def test_what_crosses_processes_survives_it(self, engine: Engine) -> None:
+        answers = run(engine, request("Hi"), request("overlong " * 9000))
+        assert pickle.loads(pickle.dumps(answers)) == answers
+        assert pickle.loads(pickle.dumps(engine.description)) == engine.description
+
+
+class TestFakeEngine(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return FakeEngine()
+
+
+class TestFakeEngineWithoutLogProbabilities(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return FakeEngine(logprobs=False)
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> TransformersEngine:
+    return TransformersEngine("local:smollm2", dtype="float32")
+
+
+@pytest.mark.slow
+class TestTransformersEngine(EngineContract):
+    @pytest.fixture
+    def engine(self, smollm2: TransformersEngine) -> Engine:
+        return smollm2
