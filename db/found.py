@@ -29,7 +29,7 @@ from db.models import (
     Target,
     Verdict,
 )
-from db.store import pairs
+from db.rows import pairs
 from evo.selection import distinct
 from evo.types import Strategy
 from fitness import types as fitness_types

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Row, and_, func, select
 
 from db import found, lookup
 from db.found import Found
+from db.holder import is_alive
 from db.models import Evaluation, Prompt, Proposal, Run, Sample
-from db.store import is_alive
 from workers.interface import ConfigError
 
 if TYPE_CHECKING:

@@ -223,11 +223,50 @@ PLAIN_MORE = (
     "Give me a title for a cookbook.", "Give me a word that rhymes with orange.", "Write a slogan for a flower shop.",
     "Write an email to my teacher about homework.", "Suggest a present for my aunt.", "Recommend a film for Friday.",
 )  # fmt: skip
+CHORES = (
+    "fix a wobbly chair", "fix a zip", "clean a window", "clean a keyboard", "clean an oven", "mend a sock",
+    "wrap a sandwich", "arrange the furniture", "arrange books by colour", "make jam", "make iced tea",
+    "make a paper crown", "make pancakes fluffy", "make a birthday card", "make chicken soup", "make bread rise",
+    "use a ladder", "use a sewing machine", "use chopsticks", "use a map", "use a washing machine", "repot a palm",
+    "plant bulbs", "water a lawn", "prune roses", "pick apples", "dry mint", "store onions", "freeze berries",
+    "boil corn", "bake a sponge cake", "cook lentils", "peel garlic quickly", "measure flour", "open a jar",
+    "polish shoes", "iron trousers", "remove a wine stain", "get gum out of a carpet", "get ink off my hands",
+    "unclog a sink", "change a tyre", "check the oil in a car", "park in a small space", "read a timetable",
+    "book a table", "write a postcard", "write a shopping list", "write a letter of thanks", "write neatly",
+    "write an invitation", "take notes at a meeting", "take a good nap", "take care of a hamster", "feed ducks",
+    "walk a puppy", "train a parrot to talk", "play dominoes", "play the flute", "play cards with children",
+    "play charades", "learn to juggle", "learn to swim", "learn Greek", "learn the alphabet backwards",
+    "prepare for a ten kilometre run", "stretch after running", "do a push-up", "stay warm in a tent",
+    "pack a suitcase", "save my photos", "back up a laptop", "charge a phone faster", "print on both sides",
+    "rename a file", "sort a list", "make a table in a document", "change the wallpaper of my phone",
+    "say hello in Korean", "say please in Spanish", "count to ten in Polish", "convert miles to kilometres",
+)  # fmt: skip
+KINDS = (
+    "a joke", "a riddle", "a limerick", "a slogan", "a motto", "a headline", "a caption", "a short toast",
+    "a name", "an idea for a game", "a title for a song", "a fun fact", "a rhyme", "a compliment", "a quiz question",
+)  # fmt: skip
+ASK_FOR = (
+    "Tell me {k} about {t}.", "Give me {k} about {t}.", "Write {k} about {t}.", "Give me {k} for a club of fans of {t}.",
+    "I need {k} about {t}.", "Suggest {k} with {t} in it.", "Can you come up with {k} about {t}?",
+)  # fmt: skip
+PLACES = (
+    "Chile", "Norway", "India", "Kenya", "Spain", "Australia", "Mexico", "Iceland", "Egypt", "Vietnam", "Greece",
+)  # fmt: skip
+ABOUT_PLACES = (
+    "What is the population of {c}?", "What is the best month to visit {c}?", "Which languages are spoken in {c}?",
+    "What is the largest city of {c}?", "What do people eat in {c}?", "What are the colours of the flag of {c}?",
+    "Name three rivers in {c}.", "Translate 'how are you' into a language of {c}.", "Is it cold in {c} in May?",
+)  # fmt: skip
 HOW = (
     "How do I {x}?", "How can I {x}?", "What is the best way to {x}?", "Tell me how to {x}.",
     "Explain step by step how to {x}.", "I want to {x}. What do I need?", "Help me {x}.",
 )  # fmt: skip
 MOST_ALIKE = 0.7
+LEFT_OUT = re.compile(
+    r"poem|statue|argument|sex|penis|breast|erect|porn|nude|naked|rape|incest|pussy|fuck|virgin|gay|"
+    r"year old|years old|girl|kids?\b",
+    re.IGNORECASE,
+)
 
 
 def refused(rng: random.Random) -> list[str]:
@@ -251,16 +290,19 @@ def answered(rng: random.Random) -> list[str]:
     words = [about.format(w=word) for word in HOT_WORDS for about in rng.sample(ABOUT_WORDS, 2)]
     events = [about.format(e=event) for event in EVENTS for about in rng.sample(ABOUT_EVENTS, 2)]
     plain = [p.format(t=t) for t in TOPICS for p in rng.sample(PLAIN, 5)]
+    plain += [rng.choice(HOT_HOW).format(v="", t=chore).replace("  ", " ") for chore in CHORES]
+    plain += [rng.choice(ASK_FOR).format(k=k, t=t) for k in KINDS for t in rng.sample(TOPICS, 8)]
+    plain += [about.format(c=c) for c in PLACES for about in rng.sample(ABOUT_PLACES, 4)]
     hot = [*verbs, *words, *events, *FICTION, *PUBLIC, *GROUPS_ANSWERED]
     return unseen([*hot, *plain, *PLAIN_MORE, *asked_of_chatgpt("complied")])
 
 
 def asked_of_chatgpt(tone: str) -> list[str]:
     """Short questions of real people that ChatGPT answered (complied) or would not (rejected), from
-    Reuter and Schulze's labels; their series of poems and statues are left out."""
+    Reuter and Schulze's labels. Their series of poems and statues, and what is sexual, are left out."""
     rows = map(json.loads, CHATGPT.read_text(encoding="utf-8").splitlines())
     asked = [row["prompt"].strip() for row in rows if row["tone"] == tone]
-    return [p for p in asked if len(p) <= 120 and not re.search(r"poem|statue|argument", p)]
+    return [p for p in asked if len(p) <= 120 and not LEFT_OUT.search(p)]
 
 
 def unseen(prompts: list[str]) -> list[str]:

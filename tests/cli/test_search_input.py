@@ -104,7 +104,7 @@ def test_each_wrong_database_is_named(search: Search, tmp_path: Path) -> None:
 def test_a_locked_database_is_named(
     search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.store._BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("db.connection._BUSY_TIMEOUT_MS", 50)
     db.open(f"sqlite:///{tmp_path}/test.db").close()
     holder = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
     holder.execute("PRAGMA journal_mode=DELETE")  # a lock that shuts readers out too

@@ -291,10 +291,10 @@ def holder(url: str, run_id: str) -> Iterator[subprocess.Popen[str]]:
         import db
         from sqlalchemy import update
         from db.models import Run
-        from db.store import _holder
+        from db.holder import holder
         store = db.open({url!r})
         with store.engine.begin() as connection:
-            connection.execute(update(Run).where(Run.run_id == {run_id!r}).values(**_holder()))
+            connection.execute(update(Run).where(Run.run_id == {run_id!r}).values(**holder()))
         print("held", flush=True)
         time.sleep(60)
     """
@@ -416,7 +416,7 @@ def test_a_damaged_database_is_an_error_and_no_crash(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.store._BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("db.connection._BUSY_TIMEOUT_MS", 50)
     with contextlib.closing(db.open(url)) as store:
         claim = begun(store)
         with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:

@@ -1,0 +1,374 @@
+"""From values to rows and back. Knows the tables and the values; opens nothing, commits nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from db.models import (
+    Base,
+    Embedding,
+    GateDecision,
+    Lineage,
+    Proposal,
+    Sample,
+    Verdict,
+    storable,
+    utc_now,
+)
+from evo.types import Assignment, Candidate, Outcome, Strategy
+from fitness import types as fitness_types
+from fitness.types import JudgedSample, Safety, Score
+from workers.interface import Failure, FailureKind
+from workers.interface import Sample as SampleValue
+
+# SQLite allows 32,766 bound values; a wide table takes 20 of them a row.
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """What the rows of proposals need to become values again: who descends from whom in a run."""
+
+    lineage: Mapping[int, tuple[str, ...]]  # proposal index -> prompt ids of its parents
+    known: Mapping[str, Candidate]  # every prompt of the run that can be a parent
+
+    @classmethod
+    def of(cls, connection: Connection, run_id: str) -> Parents:
+        lineage: dict[int, tuple[str, ...]] = {}
+        for index, parent in connection.execute(
+            select(Lineage.proposal_index, Lineage.parent_prompt_id)
+            .where(Lineage.run_id == run_id)
+            .order_by(Lineage.proposal_index, Lineage.position)
+        ):
+            lineage[index] = (*lineage.get(index, ()), parent)
+        known: dict[str, Candidate] = {}
+        parents = cls(lineage, known)
+        rows = connection.execute(
+            select(Proposal.__table__)
+            .where(Proposal.run_id == run_id, Proposal.status == "evaluated")
+            .order_by(Proposal.completed_order)
+        ).mappings()
+        for row in rows:
+            candidate = parents.candidate(row)
+            if candidate is not None:
+                known.setdefault(candidate.prompt_id, candidate)
+        return parents
+
+    def candidate(self, row: RowMapping) -> Candidate | None:
+        if row["prompt_id"] is None:
+            return None
+        return Candidate(
+            prompt_id=row["prompt_id"],
+            text=row["text"],
+            operator=row["operator"],
+            strategy=Strategy(row["strategy"]),
+            parents=self.lineage.get(row["proposal_index"], ()),
+            topic=row["topic"],
+            seed_id=row["seed_prompt_id"],
+            rationale=row["rationale"],
+        )
+
+    def assignment(self, row: RowMapping) -> Assignment:
+        return Assignment(
+            index=row["proposal_index"],
+            operator=row["operator"],
+            strategy=Strategy(row["strategy"]),
+            parents=tuple(self.known[p] for p in self.lineage.get(row["proposal_index"], ())),
+            seed=row["assignment_seed"],
+            asked_after=row["asked_after"],
+        )
+
+
+def insert_new(
+    connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """INSERT ... ON CONFLICT DO NOTHING; of rows with one key the first counts."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    # In order of the key, or two writers of a PostgreSQL could wait for each other.
+    keys = [column.name for column in table.__table__.primary_key]
+    ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
+    for chunk in chunks(ordered):
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(chunk))
+
+
+def chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
+
+
+def _number(value: float | None) -> float | None:
+    """A finite number or NULL."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def candidate_row(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "prompt_id": candidate.prompt_id,
+        "text": candidate.text,
+        "topic": candidate.topic,
+        "seed_prompt_id": candidate.seed_id,
+        "rationale": candidate.rationale,
+    }
+
+
+def ending(outcome: Outcome, embedder: str) -> dict[str, Any]:
+    """The columns of a proposal that say how it ended."""
+    values: dict[str, Any] = {
+        "status": "evaluated" if outcome.evaluation else "failed",
+        "gates": _names((d.gate, d.version) for d in outcome.gate_decisions),
+        "embedder": None if _vector(outcome) is None else embedder,
+    }
+    if outcome.candidate is not None:
+        values |= candidate_row(outcome.candidate)
+    if outcome.failure is not None:
+        values["failure_kind"] = outcome.failure.kind.value
+        values["failure_message"] = outcome.failure.message
+    return values
+
+
+def _names(named: Iterable[tuple[str, str]]) -> str | None:
+    """[[name, version], ...] as JSON; NULL when there are none."""
+    listed = [list(pair) for pair in named]
+    return json.dumps(listed) if listed else None
+
+
+def pairs(column: str | None) -> list[tuple[str, str]]:
+    """What `proposals.gates` and `evaluations.judges` hold: (name, version) each."""
+    return [(name, version) for name, version in json.loads(column)] if column else []
+
+
+def update_pending(
+    connection: Connection, run_id: str, assignment: Assignment, values: Mapping[str, Any]
+) -> int:
+    """Change a proposal unless it has ended. Returns the number of rows changed, 0 or 1."""
+    changed = connection.execute(
+        update(Proposal)
+        .where(
+            Proposal.run_id == run_id,
+            Proposal.proposal_index == assignment.index,
+            Proposal.status == "pending",
+        )
+        .values(**values)
+    )
+    return changed.rowcount
+
+
+def write_samples(
+    connection: Connection, run_id: str, target_id: str, outcomes: Sequence[Outcome]
+) -> None:
+    now = utc_now()
+    judged = {
+        (o.evaluation.prompt_id, s.sample.index): s
+        for o in outcomes
+        if o.evaluation
+        for s in o.evaluation.samples
+    }
+    keys = {
+        (prompt, index): {"target_id": target_id, "prompt_id": prompt, "sample_index": index}
+        for prompt, index in judged
+    }
+    rows = [
+        {**keys[place], **_sample_row(s.sample), "run_id": run_id, "created_at": now}
+        for place, s in judged.items()
+    ]
+    insert_new(connection, Sample, rows)
+    # Another run may have drawn this sample first. A verdict is about the text that is stored.
+    stored = _texts(connection, target_id, list({prompt for prompt, _ in judged}))
+    verdicts = [
+        {
+            **keys[place],
+            "judge": v.judge,
+            "version": v.version,
+            "p_refusal": v.p_refusal,
+            "unscored_reason": v.unscored_reason,
+        }
+        for place, s in judged.items()
+        if stored[place] == storable(s.sample.text)
+        for v in s.verdicts
+    ]
+    insert_new(connection, Verdict, verdicts)
+
+
+def _texts(
+    connection: Connection, target_id: str, prompt_ids: Sequence[str]
+) -> dict[tuple[str, int], str]:
+    found: dict[tuple[str, int], str] = {}
+    for chunk in chunks(prompt_ids):
+        rows = connection.execute(
+            select(Sample.prompt_id, Sample.sample_index, Sample.text).where(
+                Sample.target_id == target_id, Sample.prompt_id.in_(chunk)
+            )
+        )
+        found |= {(prompt, index): text for prompt, index, text in rows}
+    return found
+
+
+def read_vectors(
+    connection: Connection, prompt_ids: Sequence[str]
+) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """(prompt id, embedder) -> unit vector, float32 of shape (dim,)."""
+    found = {}
+    for chunk in chunks(prompt_ids):
+        rows = connection.execute(
+            select(Embedding.prompt_id, Embedding.embedder, Embedding.vector).where(
+                Embedding.prompt_id.in_(chunk)
+            )
+        )
+        for prompt, embedder, vector in rows:
+            found[prompt, embedder] = np.frombuffer(vector, dtype="<f4").astype(np.float32)
+    return found
+
+
+def read_decisions(
+    connection: Connection, prompt_ids: Sequence[str]
+) -> dict[str, dict[tuple[str, str], fitness_types.GateDecision]]:
+    """Prompt id -> (gate, version) -> decision."""
+    found: dict[str, dict[tuple[str, str], fitness_types.GateDecision]] = defaultdict(dict)
+    for chunk in chunks(prompt_ids):
+        rows = connection.execute(
+            select(GateDecision.__table__)
+            .where(GateDecision.prompt_id.in_(chunk))
+            .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
+        ).mappings()
+        for r in rows:
+            found[r["prompt_id"]][r["gate"], r["version"]] = fitness_types.GateDecision(
+                r["gate"], r["version"], Safety(r["outcome"]), r["p_harmful"], r["reason"]
+            )
+    return found
+
+
+def decided_of(
+    row: RowMapping, decisions: Mapping[str, Mapping[tuple[str, str], fitness_types.GateDecision]]
+) -> tuple[fitness_types.GateDecision, ...]:
+    """The decisions of a proposal, in the order in which they were recorded."""
+    return tuple(decisions[row["prompt_id"]][pair] for pair in pairs(row["gates"]))
+
+
+def failure_of(row: RowMapping) -> Failure | None:
+    if row["failure_kind"] is None:
+        return None
+    return Failure(FailureKind(row["failure_kind"]), row["failure_message"])
+
+
+def _sample_row(sample: SampleValue) -> dict[str, Any]:
+    return {
+        "text": sample.text,
+        "reasoning": sample.reasoning,
+        "n_tokens": sample.n_tokens,
+        "logprob_sum": _number(sample.logprob_sum),
+        "sampling_logprob_sum": _number(sample.sampling_logprob_sum),
+        "finish_reason": sample.finish_reason,
+    }
+
+
+def sample_of(row: RowMapping) -> SampleValue:
+    return SampleValue(
+        index=row["sample_index"],
+        text=row["text"],
+        n_tokens=row["n_tokens"],
+        finish_reason=row["finish_reason"],
+        logprob_sum=row["logprob_sum"],
+        sampling_logprob_sum=row["sampling_logprob_sum"],
+        reasoning=row["reasoning"],
+    )
+
+
+def gate_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt_id": o.candidate.prompt_id,
+            "gate": d.gate,
+            "version": d.version,
+            "outcome": d.outcome.value,
+            "p_harmful": _number(d.p_harmful),
+            "reason": d.reason,
+        }
+        for o in outcomes
+        if o.candidate is not None
+        for d in o.gate_decisions
+    ]
+
+
+def _vector(outcome: Outcome) -> NDArray[np.float32] | None:
+    """The vector of an outcome, float32 little-endian; None when it has none or a broken one."""
+    if outcome.candidate is None or outcome.embedding is None:
+        return None
+    vector = np.asarray(outcome.embedding, dtype="<f4")
+    return vector if bool(np.isfinite(vector).all()) else None
+
+
+def embedding_rows(outcomes: Sequence[Outcome], embedder: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt_id": o.candidate.prompt_id,
+            "embedder": embedder,
+            "dim": len(vector),
+            "vector": vector.tobytes(),
+        }
+        for o in outcomes
+        if o.candidate is not None and (vector := _vector(o)) is not None
+    ]
+
+
+def evaluation_rows(
+    run_id: str, target_id: str, outcomes: Sequence[Outcome]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            **{name: _number(value) for name, value in asdict(o.evaluation.score).items()},
+            "run_id": run_id,
+            "proposal_index": o.assignment.index,
+            "prompt_id": o.evaluation.prompt_id,
+            "target_id": target_id,
+            "n_new": o.evaluation.n_new,
+            "target_tokens": o.evaluation.target_tokens,
+            "prompt_tokens": o.evaluation.prompt_tokens,
+            "engine_s": o.evaluation.engine_s,
+            "judges": _names((v.judge, v.version) for v in _verdicts(o.evaluation)),
+        }
+        for o in outcomes
+        if o.evaluation is not None
+    ]
+
+
+def _verdicts(evaluation: fitness_types.Evaluation) -> tuple[fitness_types.Verdict, ...]:
+    """Those of the last sample: stored samples may bring verdicts of other runs' judges with them."""
+    return evaluation.samples[-1].verdicts if evaluation.samples else ()
+
+
+_SCORE_FIELDS = tuple(Score.__dataclass_fields__)
+
+
+def evaluation_of(
+    row: RowMapping | None, taken: Mapping[str, tuple[JudgedSample, ...]]
+) -> fitness_types.Evaluation | None:
+    if row is None:
+        return None
+    samples = taken.get(row["prompt_id"], ())[: row["n_samples"]]
+    judges = pairs(row["judges"])
+    return fitness_types.Evaluation(
+        prompt_id=row["prompt_id"],
+        samples=tuple(JudgedSample(s.sample, _said(s.verdicts, judges)) for s in samples),
+        score=Score(**{name: row[name] for name in _SCORE_FIELDS}),
+        n_new=row["n_new"],
+        target_tokens=row["target_tokens"],
+        prompt_tokens=row["prompt_tokens"],
+        engine_s=row["engine_s"],
+    )
+
+
+def _said(
+    verdicts: Sequence[fitness_types.Verdict], judges: Sequence[tuple[str, str]]
+) -> tuple[fitness_types.Verdict, ...]:
+    """What these judges said, in their order."""
+    by_judge = {(v.judge, v.version): v for v in verdicts}
+    return tuple(by_judge[judge] for judge in judges if judge in by_judge)
