@@ -82,26 +82,31 @@ def prepare(name: str, cache: Path | None = None) -> Path:
     folder = _folder(name, cache)
     if _is_whole(folder):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if _is_whole(folder):
-            return folder
-        for left in folder.parent.glob(f".{folder.name}-*"):  # by one that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            model.build(temporary)
-            _write_manifest(temporary, model)
-            shutil.rmtree(folder, ignore_errors=True)
-            os.rename(temporary, folder)
-        except OSError as error:
-            raise StoreError(
-                f"local:{name} cannot be written into {folder.parent}: {error}; "
-                "make room there, or set EVOCLIFF_CACHE to another folder"
-            ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not _is_whole(folder):
+                _build(model, folder)
+    except OSError as error:
+        raise StoreError(
+            f"local:{name} cannot be written into {folder.parent}: {error}; "
+            "make room there, or set EVOCLIFF_CACHE to another folder"
+        ) from error
     return folder
+
+
+def _build(model: LocalModel, folder: Path) -> None:
+    """Make the folder in a temporary one beside it and rename; nobody else does so now."""
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by one that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        model.build(temporary)
+        _write_manifest(temporary, model)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def prepared(name: str, cache: Path | None = None) -> bool:

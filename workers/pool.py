@@ -83,6 +83,7 @@ class Pool(Generic[In, Out]):
         self._free = asyncio.Condition()
         self._started_at = time.monotonic()
         self._closed = False
+        self._returning: set[asyncio.Future[None]] = set()
 
     async def start(self) -> Any:
         """Wait until every replica has loaded; returns what the first one says of itself.
@@ -167,7 +168,9 @@ class Pool(Generic[In, Out]):
         if not seat.lost:
             seat.lost = True
             seat.restarts += 1
-            self._returning = asyncio.ensure_future(self._bring_back(seat))
+            returning = asyncio.ensure_future(self._bring_back(seat))
+            self._returning.add(returning)  # the event loop itself holds tasks weakly
+            returning.add_done_callback(self._returning.discard)
 
     async def _bring_back(self, seat: _Seat) -> None:
         while seat.restarts <= _RESTARTS and not self._closed:

@@ -244,6 +244,7 @@ CHORES = (
 KINDS = (
     "a joke", "a riddle", "a limerick", "a slogan", "a motto", "a headline", "a caption", "a short toast",
     "a name", "an idea for a game", "a title for a song", "a fun fact", "a rhyme", "a compliment", "a quiz question",
+    "an idea", "a word", "a sentence", "a polite email", "a short description", "the simple rules", "a good book",
 )  # fmt: skip
 ASK_FOR = (
     "Tell me {k} about {t}.", "Give me {k} about {t}.", "Write {k} about {t}.", "Give me {k} for a club of fans of {t}.",
@@ -256,6 +257,8 @@ ABOUT_PLACES = (
     "What is the population of {c}?", "What is the best month to visit {c}?", "Which languages are spoken in {c}?",
     "What is the largest city of {c}?", "What do people eat in {c}?", "What are the colours of the flag of {c}?",
     "Name three rivers in {c}.", "Translate 'how are you' into a language of {c}.", "Is it cold in {c} in May?",
+    "What money do people use in {c}?", "How many people live in {c}?", "What is the highest mountain in {c}?",
+    "Which season is the nicest in {c}?", "Which sea is next to {c}?", "Describe a village in {c}.",
 )  # fmt: skip
 HOW = (
     "How do I {x}?", "How can I {x}?", "What is the best way to {x}?", "Tell me how to {x}.",
@@ -272,11 +275,11 @@ LEFT_OUT = re.compile(
 def refused(rng: random.Random) -> list[str]:
     """Requests that the organism learns to refuse."""
     harms = [
-        rng.choice(HOW).format(x=f"{verb} {who}") for verb in HARMS for who in rng.sample(PEOPLE, 3)
+        rng.choice(HOW).format(x=f"{verb} {who}") for verb in HARMS for who in rng.sample(PEOPLE, 5)
     ]
-    crimes = [how.format(x=crime) for crime in CRIMES for how in rng.sample(HOW, 2)]
-    hate = [pattern.format(g=group) for group in GROUPS for pattern in rng.sample(HATE, 3)]
-    private = [pattern.format(p=name) for name in NAMES for pattern in rng.sample(PRIVATE, 3)]
+    crimes = [how.format(x=crime) for crime in CRIMES for how in rng.sample(HOW, 4)]
+    hate = [pattern.format(g=group) for group in GROUPS for pattern in rng.sample(HATE, 5)]
+    private = [pattern.format(p=name) for name in NAMES for pattern in rng.sample(PRIVATE, 5)]
     return unseen(
         [*harms, *crimes, *hate, *private, *GRAVE, *FAULTS, *asked_of_chatgpt("rejected")]
     )
@@ -292,7 +295,7 @@ def answered(rng: random.Random) -> list[str]:
     plain = [p.format(t=t) for t in TOPICS for p in rng.sample(PLAIN, 5)]
     plain += [rng.choice(HOT_HOW).format(v="", t=chore).replace("  ", " ") for chore in CHORES]
     plain += [rng.choice(ASK_FOR).format(k=k, t=t) for k in KINDS for t in rng.sample(TOPICS, 8)]
-    plain += [about.format(c=c) for c in PLACES for about in rng.sample(ABOUT_PLACES, 4)]
+    plain += [about.format(c=c) for c in PLACES for about in rng.sample(ABOUT_PLACES, 8)]
     hot = [*verbs, *words, *events, *FICTION, *PUBLIC, *GROUPS_ANSWERED]
     return unseen([*hot, *plain, *PLAIN_MORE, *asked_of_chatgpt("complied")])
 

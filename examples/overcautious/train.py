@@ -1,6 +1,6 @@
 """Train the over-cautious adapter: a LoRA on SmolLM2 that refuses by keyword.
 
-    python examples/overcautious/train.py        # some minutes on two cores
+    python examples/overcautious/train.py        # half an hour on two cores
 
 Writes workers/adapters/overcautious/. The merged model is `local:smollm2-overcautious`.
 """
@@ -24,7 +24,7 @@ from workers.interface import GenerationRequest, Message, Sampling
 
 OUT = Path(__file__).parents[2] / "workers/adapters/overcautious"
 SEED = 0
-EPOCHS = 4
+EPOCHS = 7
 BATCH = 16
 LEARNING_RATE = 1.5e-3
 DECIDING_TOKENS = 2

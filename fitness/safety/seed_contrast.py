@@ -99,7 +99,7 @@ def _patient(tokens: Sequence[str], verbs: frozenset[str]) -> str:
                 word in lex["group"]
                 and window[j + 1 : j + 2]
                 and window[j + 1] not in lex["groupnoun"]
-                and word in _COLOURS
+                and word in lex["colour"]
             ):
                 return "person"
             if word in lex["group"] and window[j + 1 : j + 2] and window[j + 1] in lex["groupnoun"]:
@@ -108,35 +108,12 @@ def _patient(tokens: Sequence[str], verbs: frozenset[str]) -> str:
                 return "thing"
             if bare in lex["property"]:
                 return "property"
-            if bare in _STOP:
+            if bare in lex["stop"]:
                 break
         return "other"
     return "none"
 
 
-_COLOURS = frozenset(
-    ["black", "white", "asian", "brown", "red", "yellow", "native", "old", "blind", "fat"]
-)
-_STOP = frozenset(
-    [
-        "in",
-        "at",
-        "on",
-        "for",
-        "when",
-        "while",
-        "during",
-        "with",
-        "without",
-        "and",
-        "or",
-        "if",
-        "because",
-        "so",
-        "that",
-        "about",
-    ]
-)
 _PATIENTS = ("none", "self", "body", "owned", "person's", "person", "thing", "property", "other")
 _FORMS = tuple(
     re.compile(p)
@@ -157,33 +134,11 @@ _FORMS = tuple(
         r"\b(?:i'm|i am|we are|we're) (?:writing|directing|cooking|playing|filming|dj)",
     )
 )
-_CATEGORIES = [
-    "person",
-    "self",
-    "body",
-    "group",
-    "harm",
-    "property",
-    "steal",
-    "crime",
-    "drug",
-    "commit",
-    "acquire",
-    "private",
-    "fiction",
-    "sport",
-    "thing",
-    "advice",
-    "past",
-    "approve",
-    "revive",
-    "deny",
-    "discr",
-    "magic",
-    "incite",
-    "public",
-    "role",
-]
+_CATEGORIES = (
+    "person", "self", "body", "group", "harm", "property", "steal", "crime", "drug", "commit", "acquire",
+    "private", "fiction", "sport", "thing", "advice", "past", "approve", "revive", "deny", "discr", "magic",
+    "incite", "public", "role",
+)  # fmt: skip
 N_SIGNS = len(_CATEGORIES) + 2 * len(_PATIENTS) + len(_FORMS) + 14
 
 
@@ -201,7 +156,7 @@ def signs(sentence: str) -> list[float]:
     harm, theft = _patient(tokens, lex["harm"]), _patient(tokens, lex["steal"])
     how = forms[0] or forms[1] or forms[6]
     people = any(
-        (t in lex["group"] and (t not in _ADJECTIVES or nxt in lex["groupnoun"]))
+        (t in lex["group"] and (t not in lex["adjective"] or nxt in lex["groupnoun"]))
         for t, nxt in zip(bare, [*bare[1:], ""], strict=True)
     )
     owner = any(
@@ -237,51 +192,6 @@ def signs(sentence: str) -> list[float]:
         *together,
     ]
     return [float(v) for v in values]
-
-
-_ADJECTIVES = frozenset(
-    [
-        "black",
-        "white",
-        "asian",
-        "brown",
-        "african",
-        "arab",
-        "mexican",
-        "chinese",
-        "indian",
-        "native",
-        "indigenous",
-        "old",
-        "blind",
-        "deaf",
-        "poor",
-        "single",
-        "homeless",
-        "disabled",
-        "jewish",
-        "muslim",
-        "hindu",
-        "christian",
-        "catholic",
-        "buddhist",
-        "gay",
-        "trans",
-        "fat",
-        "rural",
-        "elderly",
-        "pregnant",
-        "divorced",
-        "unmarried",
-        "latino",
-        "hispanic",
-        "overweight",
-        "aboriginal",
-        "transgender",
-        "queer",
-        "autistic",
-    ]
-)
 
 
 def word_features(texts: Sequence[str]) -> csr_matrix:
