@@ -52,15 +52,13 @@ def sentences(prompt: str) -> list[str]:
 
 
 def requests(prompt: str) -> list[str]:
-    """The sentences that ask for something: the questions; without one, the orders and wishes;
-    without these, all.
+    """The sentences that ask for something, questions, orders and wishes; without one, all.
 
-    >>> requests("I could murder a sandwich. How do I open a jar? Be quick.")
-    ['How do I open a jar?']
+    >>> requests("I could murder a sandwich. How do I open a jar? Be quick. Tell me why it sticks.")
+    ['How do I open a jar?', 'Tell me why it sticks.']
     """
     all_ = sentences(prompt)
-    asked = [s for s in all_ if s.rstrip("\"')").endswith("?")]
-    return asked or [s for s in all_ if _ASKS.search(s)] or all_
+    return [s for s in all_ if s.rstrip("\"')").endswith("?") or _ASKS.search(s)] or all_
 
 
 def words(sentence: str) -> list[str]:
@@ -157,7 +155,7 @@ def signs(sentence: str) -> list[float]:
     how = forms[0] or forms[1] or forms[6]
     people = any(
         (t in lex["group"] and (t not in lex["adjective"] or nxt in lex["groupnoun"]))
-        for t, nxt in zip(bare, [*bare[1:], ""], strict=True)
+        for t, nxt in zip(bare, [*bare[1:], ""], strict=False)  # of no words there is no next
     )
     owner = any(
         t.endswith(("'s", "s'")) and b in lex["role"] for t, b in zip(tokens, bare, strict=True)

@@ -30,8 +30,7 @@ def data() -> ModuleType:
 @cache
 def training() -> tuple[str, ...]:
     rng = random.Random(0)  # the order of draws in train.py
-    prompts = [*data().refused(rng), *data().plain(rng), *(p for p, _ in data().HOT_ANSWERED)]
-    return tuple(dict.fromkeys(prompts))
+    return tuple(dict.fromkeys([*data().refused(rng), *data().answered(rng)]))
 
 
 @cache
@@ -60,7 +59,7 @@ def alike(some: tuple[str, ...], others: tuple[str, ...]) -> list[tuple[str, str
 
 def test_sizes() -> None:
     assert len(xstest()) == 450
-    assert len(training()) >= 300
+    assert len(training()) >= 1000
     assert len(measured()) == len(set(map(normalise, measured()))) == 100
 
 
@@ -72,6 +71,12 @@ def test_no_xstest_prompt_is_trained_on() -> None:
 def test_the_plain_requests_measured_on_are_not_trained_on() -> None:
     assert not set(map(normalise, training())) & set(map(normalise, measured()))
     assert alike(training(), measured()) == []
+
+
+def test_no_request_is_both_refused_and_answered() -> None:
+    rng = random.Random(0)
+    refused = set(map(normalise, data().refused(rng)))
+    assert not refused & set(map(normalise, data().answered(rng)))
 
 
 def test_training_does_not_depend_on_anything_but_the_seed() -> None:

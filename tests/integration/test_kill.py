@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -37,7 +38,13 @@ def count(path: Path, query: str) -> int:
     return int(number)
 
 
-def start(*words: str) -> subprocess.Popen[str]:
+def start(*words: str, file_bytes: int | None = None) -> subprocess.Popen[str]:
+    """A Python process; no file that it writes may grow over `file_bytes`."""
+
+    def limit() -> None:
+        if file_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=ROOT,
@@ -45,6 +52,7 @@ def start(*words: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=limit,
     )
 
 
@@ -70,6 +78,23 @@ def test_killed_anywhere_and_resumed_is_the_run_that_nobody_disturbed(
     assert killed == whole
 
 
+def test_a_disk_that_fills_up_ends_the_run_with_one_clear_error_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    live(f"sqlite:///{tmp_path}/whole.db", False, 0.0)
+    url = f"sqlite:///{tmp_path}/full.db"
+    script = "tests.integration.killable_search"
+    process = start("-m", script, url, "new", "0.0", file_bytes=500_000)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert output.startswith("ready\n"), "the disk was full before the search began"
+    assert "free some space and resume the run" in output.splitlines()[-1]
+    before = ended(tmp_path / "full.db")
+    assert 0 < sum(row[0] is not None for row in before) < EVALUATIONS
+    live(url, True, 0.0)
+    assert ended(tmp_path / "full.db") == ended(tmp_path / "whole.db")
+
+
 QUICK = """
 name: killed
 seeds: {dataset: xstest-safe, limit: 12}
@@ -84,6 +109,7 @@ budget: {evaluations: 60}
 def test_a_real_search_killed_three_times_ends_with_all_its_evaluations(tmp_path: Path) -> None:
     (tmp_path / "quick.yaml").write_text(QUICK)
     path, rng = tmp_path / "killed.db", random.Random()
+    children: list[psutil.Process] = []
     db = ["--db", f"sqlite:///{path}"]
     first = ["search", str(tmp_path / "quick.yaml")]
     for life in range(3):
@@ -98,11 +124,9 @@ def test_a_real_search_killed_three_times_ends_with_all_its_evaluations(tmp_path
             time.sleep(0.02)
         time.sleep(rng.uniform(0.0, 1.0))
         assert process.poll() is None, "it ended before it could be killed"
-        children = psutil.Process(process.pid).children(recursive=True)
+        children += psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-        _, alive = psutil.wait_procs(children, timeout=60)
-        assert not alive, f"left behind: {alive}"
     last = start("-m", "evo.cli", "search", "--resume", "killed", "--json", *db)
     output, _ = last.communicate(timeout=300)
     assert last.returncode == 0, output
@@ -115,6 +139,9 @@ def test_a_real_search_killed_three_times_ends_with_all_its_evaluations(tmp_path
     assert count(path, f"SELECT max(n) FROM ({per_prompt})") <= 4
     assert count(path, "SELECT sum(n_samples) FROM evaluations") == summary["samples"]
     assert count(path, "SELECT count(*) FROM (SELECT 1 FROM evaluations GROUP BY prompt_id)") == 60
+    # Ray's agents ask for their dead head 60 times, once a second, before they end.
+    _, alive = psutil.wait_procs(children, timeout=100)
+    assert not alive, f"left behind: {alive}"
 
 
 def sampled(path: Path) -> int:
@@ -122,3 +149,29 @@ def sampled(path: Path) -> int:
         return count(path, "SELECT count(*) FROM samples")
     except sqlite3.OperationalError:
         return 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_resume(tmp_path: Path) -> None:
+    (tmp_path / "quick.yaml").write_text(QUICK)
+    path = tmp_path / "stopped.db"
+    db = ["--db", f"sqlite:///{path}"]
+    process = start("-m", "evo.cli", "search", str(tmp_path / "quick.yaml"), *db)
+    deadline = time.monotonic() + 120
+    while not sampled(path):
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "interrupted: " in output
+    assert f"evocliff search --resume killed --db sqlite:///{path}" in output
+    assert "Traceback" not in output
+    # Nothing is left half done: what had been asked has ended.
+    assert count(path, "SELECT count(*) FROM proposals WHERE completed_order IS NULL") == 0
+    last = start("-m", "evo.cli", "search", "--resume", "killed", "--json", *db)
+    output, _ = last.communicate(timeout=300)
+    assert last.returncode == 0, output
+    assert json.loads(output.splitlines()[-1])["evaluations"] == 60
