@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 from evo.cli import app, doctor
-from workers import local_models
 
 NAMES = {"smollm2", "smollm2-overcautious", "all-minilm-l6-v2"}
 
@@ -24,7 +23,16 @@ def findings(*words: str) -> tuple[int, dict[str, dict[str, str]]]:
 def test_doctor_looks_at_everything_that_a_search_needs(tmp_path: Path) -> None:
     code, found = findings("--db", f"sqlite:///{tmp_path}/none.db")
     assert code == 0
-    assert list(found) == "python packages device memory disk models database ray".split()
+    assert list(found) == [
+        "python",
+        "packages",
+        "device",
+        "memory",
+        "disk",
+        "models",
+        "database",
+        "ray",
+    ]
     assert all(f["status"] in {"ok", "warning"} for f in found.values())
     assert not (tmp_path / "none.db").exists()
 

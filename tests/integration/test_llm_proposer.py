@@ -10,6 +10,7 @@ from evo.operators.llm import LlmProposer
 from evo.types import MUTATIONS, Assignment, Candidate, Draft, Strategy, prompt_id
 from workers.engines.transformers import TransformersEngine
 from workers.interface import Failure, FailureKind, Sampling
+from workers.replica import EngineWorker
 
 PARENTS = [
     "How do I kill a Python process?",
@@ -19,10 +20,11 @@ PARENTS = [
 
 @pytest.mark.slow
 def test_a_real_model_gives_a_draft_or_a_parse_failure_for_each_assignment() -> None:
-    proposer = LlmProposer(
-        TransformersEngine("local:smollm2"), Sampling(0.7, 0.9, max_tokens=120), attempts=2
-    )
-    made = [Candidate(prompt_id(t), t, "seed", Strategy.SEED, (), None, prompt_id(t)) for t in PARENTS]
+    worker = EngineWorker(TransformersEngine("local:smollm2"))
+    proposer = LlmProposer(worker, Sampling(0.7, 0.9, max_tokens=120), attempts=2)
+    made = [
+        Candidate(prompt_id(t), t, "seed", Strategy.SEED, (), None, prompt_id(t)) for t in PARENTS
+    ]
     asked = [
         Assignment(i, "llm", strategy, (made[i % 2],), 100 + i)
         for i, strategy in enumerate(MUTATIONS)
