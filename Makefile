@@ -27,8 +27,14 @@ test: $(STAMP)
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
 
+# An hour or so; what it prints stands in docs/benchmarks.md.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/evaluation_throughput.py
+	$(BIN)/python examples/overcautious/measure.py
+	$(BIN)/python examples/embedded_judge/train.py --measure
+	$(BIN)/python examples/seed_contrast/train.py --measure
+	$(BIN)/python examples/demo.py out/bench
+	$(BIN)/python benchmarks/search_figures.py sqlite:///out/bench/demo.db quickstart
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -26,7 +26,9 @@ class SentenceTransformerEmbedder:
         self, model: str = "local:all-minilm-l6-v2", *, device: str = "cpu", batch_size: int = 64
     ) -> None:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # a second's work; the bar would stand in the middle of a live view
         where = local_models.resolve(model)
         try:
             self._model: Any = SentenceTransformer(
