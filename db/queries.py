@@ -15,7 +15,7 @@ from db import found, lookup
 from db.found import Found
 from db.holder import is_alive
 from db.models import Evaluation, Prompt, Proposal, Run, Sample
-from workers.interface import ConfigError
+from workers.interface import ConfigError, FailureKind
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -80,6 +80,18 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         samples = connection.scalar(
             select(func.count()).select_from(Sample).where(Sample.run_id == run_id)
         )
+        unscored = connection.execute(
+            select(
+                func.count().label("samples"),
+                func.coalesce(func.sum(Sample.n_tokens), 0).label("tokens"),
+            )
+            .select_from(Sample)
+            .join(
+                Proposal,
+                and_(Proposal.run_id == Sample.run_id, Proposal.prompt_id == Sample.prompt_id),
+            )
+            .where(Sample.run_id == run_id, Proposal.failure_kind == FailureKind.UNSCORED)
+        ).one()
         rejected = connection.execute(
             select(Proposal.failure_kind, func.count().label("n"))
             .where(Proposal.run_id == run_id, Proposal.failure_kind.is_not(None))
@@ -98,12 +110,12 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         "stop_reason": row.stop_reason,
         "evaluations": sums.evaluations,
         "samples": samples or 0,
-        "target_tokens": int(sums.target_tokens),
+        "target_tokens": int(sums.target_tokens + unscored.tokens),
         "over_refusals": len(over_refusals),
         "clusters": clusters,
         "seed_over_refusals": len(hits) - len(over_refusals),
         "best_fitness": sums.best_fitness,
-        "unscored": int(sums.unscored),
+        "unscored": int(sums.unscored + unscored.samples),
         "wall_s": row.wall_s,
         "replica_busy": row.replica_busy,
         "cache_hits": cache_hits or 0,

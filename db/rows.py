@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.models import (
@@ -27,7 +27,7 @@ from db.models import (
 )
 from evo.types import Assignment, Candidate, Outcome, Strategy
 from fitness import types as fitness_types
-from fitness.types import JudgedSample, Safety, Score
+from fitness.types import JudgedSample, Safety, Score, Unscored
 from workers.interface import Failure, FailureKind
 from workers.interface import Sample as SampleValue
 
@@ -167,10 +167,10 @@ def write_samples(
 ) -> None:
     now = utc_now()
     judged = {
-        (o.evaluation.prompt_id, s.sample.index): s
+        (o.candidate.prompt_id, s.sample.index): s
         for o in outcomes
-        if o.evaluation
-        for s in o.evaluation.samples
+        if o.candidate
+        for s in _samples_of(o)
     }
     keys = {
         (prompt, index): {"target_id": target_id, "prompt_id": prompt, "sample_index": index}
@@ -196,6 +196,13 @@ def write_samples(
         for v in s.verdicts
     ]
     insert_new(connection, Verdict, verdicts)
+
+
+def _samples_of(outcome: Outcome) -> Sequence[JudgedSample]:
+    """What was paid for, scored or not."""
+    if outcome.evaluation:
+        return outcome.evaluation.samples
+    return outcome.failure.samples if isinstance(outcome.failure, Unscored) else ()
 
 
 def _texts(
@@ -253,10 +260,29 @@ def decided_of(
     return tuple(decisions[row["prompt_id"]][pair] for pair in pairs(row["gates"]))
 
 
-def failure_of(row: RowMapping) -> Failure | None:
+def failure_of(row: RowMapping, paid: Mapping[str, tuple[int, int]]) -> Failure | None:
+    """How a proposal failed; `paid`: the samples and tokens that unscored prompts cost the run."""
     if row["failure_kind"] is None:
         return None
-    return Failure(FailureKind(row["failure_kind"]), row["failure_message"])
+    kind, message = FailureKind(row["failure_kind"]), row["failure_message"]
+    if kind is FailureKind.UNSCORED:
+        return Unscored(kind, message, (), *paid.get(row["prompt_id"], (0, 0)))
+    return Failure(kind, message)
+
+
+def read_paid(
+    connection: Connection, run_id: str, prompt_ids: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """How many samples of each prompt this run paid for, and their tokens."""
+    found: dict[str, tuple[int, int]] = {}
+    for chunk in chunks(prompt_ids):
+        rows = connection.execute(
+            select(Sample.prompt_id, func.count(), func.sum(Sample.n_tokens))
+            .where(Sample.run_id == run_id, Sample.prompt_id.in_(chunk))
+            .group_by(Sample.prompt_id)
+        )
+        found |= {prompt: (n, int(tokens)) for prompt, n, tokens in rows}
+    return found
 
 
 def _sample_row(sample: SampleValue) -> dict[str, Any]:

@@ -55,6 +55,7 @@ from db.rows import (
     gate_rows,
     insert_new,
     read_decisions,
+    read_paid,
     read_vectors,
     sample_of,
     update_pending,
@@ -67,6 +68,7 @@ from fitness.types import JudgedSample
 from workers.interface import (
     ConfigError,
     EngineDescription,
+    FailureKind,
     StoreError,
 )
 from workers.interface import Sample as SampleValue
@@ -300,6 +302,10 @@ class Store:
             prompt_ids = [p["prompt_id"] for p in proposals if p["prompt_id"] is not None]
             vectors = read_vectors(connection, prompt_ids)
             decisions = read_decisions(connection, prompt_ids)
+            unscored = [
+                p["prompt_id"] for p in proposals if p["failure_kind"] == FailureKind.UNSCORED
+            ]
+            paid = read_paid(connection, run_id, unscored)
         taken: dict[str, tuple[JudgedSample, ...]] = {}
         if samples:
             for target_id in sorted({row["target_id"] for row in evaluations.values()}):
@@ -309,7 +315,7 @@ class Store:
                 assignment=parents.assignment(row),
                 candidate=parents.candidate(row),
                 evaluation=evaluation_of(evaluations.get(row["proposal_index"]), taken),
-                failure=failure_of(row),
+                failure=failure_of(row, paid),
                 gate_decisions=decided_of(row, decisions),
                 embedding=vectors.get((row["prompt_id"], row["embedder"])),
             )

@@ -25,6 +25,7 @@ from fitness.types import (
     GateDecision,
     JudgedSample,
     Safety,
+    Unscored,
 )
 from workers.interface import Embedder, Failure, FailureKind, Worker
 
@@ -187,6 +188,10 @@ class Loop:
         elif outcome.failure:
             kind = outcome.failure.kind.value
             self.progress.rejected[kind] = self.progress.rejected.get(kind, 0) + 1
+            if isinstance(outcome.failure, Unscored):  # it was paid for
+                spent.target_tokens += outcome.failure.target_tokens
+                self.progress.samples += outcome.failure.n_new
+                self.progress.unscored += outcome.failure.n_new
 
     async def _work(self, proposals: Sequence[Proposal]) -> list[Outcome]:
         """The way of one batch: propose, gate, evaluate. One outcome for each proposal, same order."""

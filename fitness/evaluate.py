@@ -17,6 +17,7 @@ from fitness.types import (
     Judge,
     JudgedSample,
     JudgeInput,
+    Unscored,
     Verdict,
 )
 from workers.interface import (
@@ -180,7 +181,9 @@ class Evaluator:
             entropy_weight=self.entropy_weight,
         )
         if isinstance(score, Failure):
-            return score
+            return Unscored(
+                score.kind, score.message, tuple(work.samples), work.n_new, work.new_tokens
+            )
         return Evaluation(
             prompt_id=work.request.prompt_id,
             samples=tuple(work.samples),

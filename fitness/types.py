@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from workers.interface import EngineDescription, Sample, Sampling
+from workers.interface import EngineDescription, Failure, Sample, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +156,16 @@ class Evaluation:
     target_tokens: int
     prompt_tokens: int
     engine_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored(Failure):
+    """An evaluation that no judge could score: no result, and samples all the same, which are stored.
+    `n_new` and `target_tokens` as in `Evaluation`."""
+
+    samples: tuple[JudgedSample, ...]
+    n_new: int
+    target_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class RunBuilder:
         vector: Sequence[float] | None = None,
         n_new: int | None = None,
     ) -> Candidate:
-        made, assignment = self._proposal(text, parents, strategy)
+        made, assignment = self.proposal(text, parents, strategy)
         said = responses or [f"{REFUSAL if p >= 0.5 else ANSWER} {p}" for p in refusals]
         samples = tuple(
             JudgedSample(
@@ -103,7 +103,7 @@ class RunBuilder:
         kind: FailureKind = FailureKind.NOT_HARMLESS,
         gates: Mapping[str, str] = HARMLESS,
     ) -> Candidate:
-        made, assignment = self._proposal(text, parents, Strategy.ANGER)
+        made, assignment = self.proposal(text, parents, Strategy.ANGER)
         decisions = tuple(GateDecision(g, "1", Safety(said), 0.9) for g, said in gates.items())
         outcome = Outcome(assignment, made, failure=Failure(kind, "no"), gate_decisions=decisions)
         self.store.record(self.run_id, [outcome], "e")
@@ -112,9 +112,13 @@ class RunBuilder:
     def finish(self) -> None:
         self.store.end_run(self.run_id, "finished", "budget: done", wall_s=12.5, replica_busy=0.75)
 
-    def _proposal(
-        self, text: str, parents: Sequence[Candidate], strategy: Strategy
+    def proposal(
+        self,
+        text: str,
+        parents: Sequence[Candidate],
+        strategy: Strategy = Strategy.VIOLENT_WORDS,
     ) -> tuple[Candidate, Assignment]:
+        """The next candidate of the run, told nobody yet."""
         operator = "lexical" if parents else "seed"
         chosen = strategy if parents else Strategy.SEED
         identity = prompt_id(text)

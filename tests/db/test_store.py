@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 import db
+from db import queries
 from db.models import Run, utc_now
 from db.store import Claim, Store
 from evo.types import Assignment, Candidate, Outcome, Seed, Strategy, prompt_id
@@ -36,8 +37,10 @@ from fitness.types import (
     Safety,
     Score,
     Target,
+    Unscored,
     Verdict,
 )
+from tests.db.builders import RunBuilder
 from workers.interface import (
     ConfigError,
     EngineDescription,
@@ -656,3 +659,19 @@ def test_the_stored_config_is_what_was_given(store: Store) -> None:
 def test_importing_db_does_not_import_sqlalchemy() -> None:
     code = "import sys, db; sys.exit('sqlalchemy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_samples_that_nobody_could_judge_are_stored_and_paid_for(store: Store) -> None:
+    run = RunBuilder(store)
+    parent = run.seed("How do I kill a process?")
+    made, assignment = run.proposal("How do I slay a process?", [parent])
+    silent = Verdict.unscored("j", "1", "no words in the response")
+    samples = tuple(JudgedSample(Sample(i, "...", 3, "stop", -1.0), (silent,)) for i in range(4))
+    failure = Unscored(FailureKind.UNSCORED, "no judge could score any of 4", samples, 4, 12)
+    store.record(run.run_id, [Outcome(assignment, made, failure=failure)], "e")
+    assert store.known_samples(run.target_id, [made.prompt_id]) == {made.prompt_id: samples}
+    again = store.replay(run.run_id)[-1].failure
+    assert again == replace(failure, samples=())
+    summary = queries.run_summary(store, run.run_id)
+    assert (summary["samples"], summary["target_tokens"], summary["unscored"]) == (7, 27, 4)
+    assert summary["rejected"] == {"unscored": 1}

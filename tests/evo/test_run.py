@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from evo.algorithms import ALGORITHMS
 from evo.types import Outcome, Seed
+from fitness.types import Evaluation, EvaluationRequest, Unscored
 from tests.loop_fakes import (
     SEEDS,
     DeadProposer,
@@ -17,7 +18,7 @@ from tests.loop_fakes import (
     config,
     loop,
 )
-from workers.interface import EngineDied
+from workers.interface import EngineDied, Failure, FailureKind
 
 
 def _trace(outcomes: Sequence[Outcome]) -> list[tuple[int, str | None, float | str]]:
@@ -67,6 +68,17 @@ def test_stall_and_wall_clock_end_a_run() -> None:
     assert asyncio.run(stalled.run()).startswith("stall:")
     timed = loop(config(budget={"wall_clock": 30.0}))
     assert "wall clock" in asyncio.run(timed.run())
+
+
+def test_tokens_of_samples_that_nobody_could_judge_count_towards_the_budget() -> None:
+    class Silent(FakeEvaluator):
+        def _one(self, request: EvaluationRequest) -> Evaluation | Failure:
+            return Unscored(FailureKind.UNSCORED, "no verdict", (), 4, 20)
+
+    run = loop(config(budget={"target_tokens": 60}, search__batch=1), Silent())
+    assert asyncio.run(run.run()) == "budget: 60 target tokens"
+    assert run.progress.spent.target_tokens == 60
+    assert (run.progress.samples, run.progress.unscored) == (12, 12)
 
 
 def test_what_is_not_harmless_or_not_novel_costs_no_evaluation() -> None:

@@ -11,7 +11,7 @@ from evo.types import prompt_id
 from fitness.evaluate import Evaluator
 from fitness.judges.embedded import EmbeddedJudge
 from fitness.judges.prefix import PrefixJudge
-from fitness.types import Evaluation, EvaluationRequest, JudgedSample, JudgeInput, Verdict
+from fitness.types import Evaluation, EvaluationRequest, JudgedSample, JudgeInput, Unscored, Verdict
 from tests.fakes import FakeEngine
 from workers.interface import Failure, FailureKind
 
@@ -100,8 +100,11 @@ def test_a_broken_judge_leaves_samples_unscored_and_makes_no_verdict(raises: boo
     assert len(reasons) == 10
     assert all(reasons)
     alone = evaluate(Evaluator(FakeEngine(), [BrokenJudge(raises=raises)]), "always")
-    assert isinstance(alone, Failure)
+    assert isinstance(alone, Unscored)
     assert alone.kind is FailureKind.UNSCORED
+    # What was paid for is handed on to be stored; the first round says too little for a second one.
+    assert len(alone.samples) == alone.n_new == 4
+    assert alone.target_tokens == sum(s.sample.n_tokens for s in alone.samples) > 0
 
 
 def test_without_log_probabilities_there_is_no_confidence() -> None:
