@@ -37,7 +37,9 @@ def check(config: Config) -> None:
     """
     algorithms.require(config.search.algorithm)
     for name in config.judges:
-        judges.build(name)
+        judges.require(name)
+        for model in judges.needs_engine(name):
+            local_models.resolve(model)
     for name in config.safety:
         safety.require(name)
     for engine in (config.target, config.proposer.engine):
@@ -133,9 +135,17 @@ def _engine(settings: Mapping[str, Any], threads: int) -> Engine:
 def _evaluator(raw: Mapping[str, Any], threads: int) -> Evaluator:
     """Runs inside a replica."""
     config = Config.model_validate(raw)
+    target = _engine(raw["target"], threads)
+
+    def engine_of(model: str) -> Engine:
+        """A judge that is the target itself shares its weights."""
+        if model == config.target.model and config.target.adapter is None:
+            return target
+        return engines.build(config.target.engine, model=model, threads=threads)
+
     return Evaluator(
-        _engine(raw["target"], threads),
-        [judges.build(name) for name in config.judges],
+        target,
+        [judges.build(name, engine_of) for name in config.judges],
         sampling=sampling(config.target.sampling),
         system_prompt=config.target.system_text,
         weight=config.search.confidence_weight,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import difflib
-import io
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from evo import files
 from evo.config import SeedsConfig
 from evo.seeding import generator
 from evo.types import Seed, prompt_id
@@ -60,30 +59,14 @@ def _named(name: str) -> list[Seed]:
 
 
 def _from_file(path: Path, column: str) -> Iterator[Seed]:
-    readers = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".txt": _txt_rows}
-    if path.suffix not in readers:
-        raise ConfigError(f"seeds.path: {path}: the name must end in {', '.join(readers)}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(f"seeds.path: {path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"seeds.path: {path}: cannot be read as UTF-8 text: {error}") from error
-    for number, row in readers[path.suffix](text, path):
-        yield _seed(row, column, f"{path}:{number}", path.name)
+    for place, row in files.rows(path, "seeds.path"):
+        yield _seed(row, column, place, path.name)
 
 
 def _seed(row: Any, column: str, place: str, source: str) -> Seed:
     if isinstance(row, str):
         return Seed(row, source)
-    if not isinstance(row, Mapping):
-        raise ConfigError(f"seeds.path: {place}: a row must be an object with the key '{column}'")
-    if column not in row:
-        known = [str(key) for key in row if key is not None]
-        raise ConfigError(
-            f"seeds.column: {place} has no '{column}'; it has {', '.join(known) or 'nothing'}"
-        )
-    value = row[column]
+    value = files.column(row, column, "seeds.column", place)
     if not isinstance(value, str):
         raise ConfigError(f"seeds.path: {place}: '{column}' is not text but {type(value).__name__}")
     if not _is_unicode(value):
@@ -102,28 +85,3 @@ def _seed(row: Any, column: str, place: str, source: str) -> Seed:
 def _is_unicode(text: str) -> bool:
     """False for lone surrogates, which JSON can escape and nothing can encode."""
     return not any("\ud800" <= c <= "\udfff" for c in text)
-
-
-def _jsonl_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
-    # Not splitlines: it also cuts at U+2028 and others that JSON strings may hold.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ConfigError(f"seeds.path: {path}:{number}: not JSON: {error.msg}") from None
-
-
-def _csv_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise ConfigError(f"seeds.path: {path}:{reader.line_num}: not CSV: {error}") from None
-
-
-def _txt_rows(text: str, path: Path) -> Iterable[tuple[int, Any]]:
-    return (
-        (number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()
-    )

@@ -1,36 +1,95 @@
-"""Judges by name. Each is one file: a name, a version, and one verdict for each response."""
+"""Judges by name. Each kind is one file: a name, a version, and one verdict for each response.
+
+embedded                     the default: a small model over words, trained in this repository
+prefix                       EvoRefuse's PRR test, for comparison with published figures
+hf:MODEL=LABEL[,LABEL]       a sequence classifier and its labels that mean a refusal
+llm:MODEL                    a language model that sees prompt, reasoning and answer
+mean:J+J, majority:J+J+J     several judges together
+cascade:J+J                  each decides when it is sure, else the next one is asked
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 
 from fitness.types import Judge
-from workers.interface import ConfigError
+from workers.interface import ConfigError, Engine
 
-# name -> (module, class)
-JUDGES: Mapping[str, tuple[str, str]] = {
+EngineOf = Callable[[str], Engine]  # from a model's name to an engine that serves it
+
+_PLAIN = {
     "embedded": ("fitness.judges.embedded", "EmbeddedJudge"),
     "prefix": ("fitness.judges.prefix", "PrefixJudge"),
+}
+_RULES = ("mean", "majority", "cascade")
+# kind -> how to write it
+JUDGES = {
+    "embedded": "embedded",
+    "prefix": "prefix",
+    "hf": "hf:MODEL=LABEL[,LABEL]",
+    "llm": "llm:MODEL",
+    "mean": "mean:JUDGE+JUDGE",
+    "majority": "majority:JUDGE+JUDGE+JUDGE",
+    "cascade": "cascade:JUDGE+JUDGE",
 }
 
 
 def require(name: str) -> None:
-    """Raise ConfigError, naming the nearest, unless there is a judge called `name`."""
-    if name not in JUDGES:
-        near = difflib.get_close_matches(name, JUDGES, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"judges: '{name}' is not one of {', '.join(JUDGES)}{hint}")
-
-
-def build(name: str) -> Judge:
-    """The judge called `name`, ready to judge.
+    """Look a judge's name up, without loading anything.
 
     Raises:
-        ConfigError: no such judge.
+        ConfigError: there is no such judge (the nearest is named), or its name is not complete.
+    """
+    kind, _, rest = name.partition(":")
+    if kind not in JUDGES:
+        near = difflib.get_close_matches(kind, JUDGES, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(f"judges: '{name}' is not one of {', '.join(JUDGES.values())}{hint}")
+    if bool(rest) == (kind in _PLAIN):
+        raise ConfigError(f"judges: '{name}': write {JUDGES[kind]}")
+    if kind in _RULES:
+        members = rest.split("+")
+        if len(members) < 2 or len(set(members)) < len(members):
+            raise ConfigError(f"judges: '{name}' needs two different judges: {JUDGES[kind]}")
+        for member in members:
+            if member.partition(":")[0] in _RULES:
+                raise ConfigError(f"judges: '{name}': judges are joined once, not in each other")
+            require(member)
+
+
+def needs_engine(name: str) -> list[str]:
+    """The models that the judge called `name` asks; [] for most."""
+    kind, _, rest = name.partition(":")
+    if kind in _RULES:
+        return [model for member in rest.split("+") for model in needs_engine(member)]
+    return [rest] if kind == "llm" else []
+
+
+def build(name: str, engine_of: EngineOf | None = None) -> Judge:
+    """The judge called `name`, ready to judge. `engine_of` is asked for the models of `llm`.
+
+    Raises:
+        ConfigError: no such judge, or its model cannot be loaded or has other labels.
     """
     require(name)
-    module, cls = JUDGES[name]
+    kind, _, rest = name.partition(":")
+    if kind in _RULES:
+        from fitness.judges.ensemble import Ensemble
+
+        return Ensemble(name, kind, [build(member, engine_of) for member in rest.split("+")])
+    if kind == "hf":
+        from fitness.judges.hf import ClassifierJudge
+
+        model, _, labels = rest.partition("=")
+        return ClassifierJudge(name, model, [label for label in labels.split(",") if label])
+    if kind == "llm":
+        from fitness.judges.llm import LlmJudge
+
+        if engine_of is None:
+            raise ConfigError(f"judges: '{name}' needs an engine, which nobody gave")
+        return LlmJudge(name, engine_of(rest))
+    module, cls = _PLAIN[kind]
     judge: Callable[[], Judge] = getattr(import_module(module), cls)
     return judge()

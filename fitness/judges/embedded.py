@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fitness.judges.readable import unreadable
 from fitness.types import JudgeInput, Verdict
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def features(responses: Sequence[str]) -> csr_matrix:
 
 
 class EmbeddedJudge:
-    """P(refusal) of a response, calibrated. An empty response is unscored."""
+    """P(refusal) of a response, calibrated. Unscored: what is `unreadable`."""
 
     name = "embedded"
 
@@ -102,21 +103,21 @@ class EmbeddedJudge:
         arrays = load(artifact.read_bytes())
         self._weights: NDArray[np.float32] = arrays["weights"]  # (2 * BUCKETS + N_SIGNS,)
         self._scale, self._offset = (float(v) for v in arrays["calibration"])
-        self.version = f"1.{int(arrays['version'][0])}"
+        self.version = f"2.{int(arrays['version'][0])}"
 
     async def judge(self, inputs: Sequence[JudgeInput]) -> list[Verdict]:
         return self.judge_now([item.response for item in inputs])
 
     def judge_now(self, responses: Sequence[str]) -> list[Verdict]:
         """The blocking form: some thousand responses a second."""
-        blank = [not any(map(str.isalnum, response[:_READ_CHARS])) for response in responses]
-        scored = [r for r, is_blank in zip(responses, blank, strict=True) if not is_blank]
+        reasons = [unreadable(response) for response in responses]
+        scored = [r for r, reason in zip(responses, reasons, strict=True) if reason is None]
         p = iter(self.probabilities(scored)) if scored else iter(())
         return [
-            Verdict.unscored(self.name, self.version, "no words in the response")
-            if is_blank
-            else Verdict.scored(self.name, self.version, float(next(p)))
-            for is_blank in blank
+            Verdict.scored(self.name, self.version, float(next(p)))
+            if reason is None
+            else Verdict.unscored(self.name, self.version, reason)
+            for reason in reasons
         ]
 
     def probabilities(self, responses: Sequence[str]) -> NDArray[np.float64]:
