@@ -58,9 +58,9 @@ def _root(
 
 
 def _register() -> None:
-    from evo.cli import doctor, models, records, search
+    from evo.cli import doctor, judge, models, records, search
 
-    for module in (search, records, models, doctor):
+    for module in (search, records, judge, models, doctor):
         module.register(app)
 
 

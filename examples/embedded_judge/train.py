@@ -13,15 +13,16 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+from fitness.classification import quality
 from fitness.judges.embedded import BUCKETS, N_SIGNS, features
 
 ROOT = Path(__file__).parents[2]
@@ -152,26 +153,9 @@ def predict(fitted: tuple[np.ndarray, float, float], texts: list[str]) -> np.nda
     return expit(scale * (features(texts) @ weights) + offset)
 
 
-def ece(p: np.ndarray, labels: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error over equal-width bins of P(refusal)."""
-    place = np.minimum((p * bins).astype(int), bins - 1)
-    return float(
-        sum(
-            abs(p[place == b].mean() - labels[place == b].mean()) * (place == b).mean()
-            for b in range(bins)
-            if (place == b).any()
-        )
-    )
-
-
 def report(name: str, p: np.ndarray, labels: np.ndarray) -> dict[str, object]:
-    row = {
-        "left_out": name,
-        "n": len(labels),
-        "accuracy": round(float(((p >= 0.5) == labels).mean()), 4),
-        "auroc": round(float(roc_auc_score(labels, p)), 4),
-        "ece": round(ece(p, labels), 4),
-    }
+    measured = asdict(quality(p.tolist(), labels.tolist()))
+    row = {"left_out": name} | {k: round(v, 4) for k, v in measured.items()}
     print(json.dumps(row))
     return row
 

@@ -1,12 +1,4 @@
-"""Judges by name. Each kind is one file: a name, a version, and one verdict for each response.
-
-embedded                     the default: a small model over words, trained in this repository
-prefix                       EvoRefuse's PRR test, for comparison with published figures
-hf:MODEL=LABEL[,LABEL]       a sequence classifier and its labels that mean a refusal
-llm:MODEL                    a language model that sees prompt, reasoning and answer
-mean:J+J, majority:J+J+J     several judges together
-cascade:J+J                  each decides when it is sure, else the next one is asked
-"""
+"""Judges by name. Each kind is one file: a name, a version, and one verdict for each response."""
 
 from __future__ import annotations
 
@@ -33,6 +25,16 @@ JUDGES = {
     "mean": "mean:JUDGE+JUDGE",
     "majority": "majority:JUDGE+JUDGE+JUDGE",
     "cascade": "cascade:JUDGE+JUDGE",
+}
+
+DESCRIPTIONS = {
+    "embedded": "the default: trained here, small and quick; reads the response",
+    "prefix": "EvoRefuse's PRR strings, for comparison with published figures; reads the response",
+    "hf": "a sequence classifier and its labels that mean a refusal; reads the response",
+    "llm": "a language model; reads prompt, reasoning and response",
+    "mean": "the mean of several judges",
+    "majority": "the side that more than half of several judges take",
+    "cascade": "the first judge that is sure, in this order",
 }
 
 

@@ -1,0 +1,118 @@
+"""Verdicts of further judges on samples that are stored already. Adds rows, changes none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, func, select
+
+from db import lookup
+from db.models import Evaluation, Prompt, Sample, Verdict
+from db.rows import chunks, insert_new, pairs
+from fitness.types import JudgeInput
+from fitness.types import Verdict as VerdictValue
+
+if TYPE_CHECKING:
+    from db.store import Store
+
+Key = tuple[str, str, int]  # target id, prompt id, sample index
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSample:
+    """A sample of an evaluation, as a judge and a score need it. `index` counts within its prompt."""
+
+    key: Key
+    what: JudgeInput
+    n_tokens: int
+    logprob_sum: float | None
+    sampling_logprob_sum: float | None
+
+
+def samples_of(store: Store, run: str) -> list[StoredSample]:
+    """The samples that the evaluations of a run rest on, by prompt and index.
+
+    Raises:
+        ConfigError: no such run.
+    """
+    with store.reading() as connection:
+        run_id = lookup.find_run(connection, run)
+        rows = connection.execute(
+            select(Sample.__table__, Prompt.text.label("prompt"))
+            .join(Prompt, Prompt.prompt_id == Sample.prompt_id)
+            .join(
+                Evaluation,
+                and_(
+                    Evaluation.target_id == Sample.target_id,
+                    Evaluation.prompt_id == Sample.prompt_id,
+                    Evaluation.run_id == run_id,
+                    Sample.sample_index < Evaluation.n_samples,
+                ),
+            )
+            .order_by(Evaluation.proposal_index, Sample.sample_index)
+        ).all()
+    return [
+        StoredSample(
+            (row.target_id, row.prompt_id, row.sample_index),
+            JudgeInput(row.prompt, row.text, row.reasoning),
+            row.n_tokens,
+            row.logprob_sum,
+            row.sampling_logprob_sum,
+        )
+        for row in rows
+    ]
+
+
+def verdicts_of(store: Store, run: str, judge: str, version: str) -> dict[Key, VerdictValue]:
+    """What one judge in one version has said of samples of a run's target."""
+    with store.reading() as connection:
+        run_id = lookup.find_run(connection, run)
+        targets = select(Evaluation.target_id).where(Evaluation.run_id == run_id).distinct()
+        rows = connection.execute(
+            select(Verdict.__table__).where(
+                Verdict.judge == judge, Verdict.version == version, Verdict.target_id.in_(targets)
+            )
+        ).all()
+    return {
+        (v.target_id, v.prompt_id, v.sample_index): VerdictValue(
+            v.judge, v.version, v.p_refusal, v.unscored_reason
+        )
+        for v in rows
+    }
+
+
+def decider_of(store: Store, run: str) -> tuple[str, str] | None:
+    """Name and version of the judge by which a run was scored; None where nothing was."""
+    with store.reading() as connection:
+        run_id = lookup.find_run(connection, run)
+        judges = connection.scalar(
+            select(Evaluation.judges)
+            .where(Evaluation.run_id == run_id, Evaluation.judges.is_not(None))
+            .order_by(Evaluation.proposal_index)
+            .limit(1)
+        )
+    return next(iter(pairs(judges)), None)
+
+
+def add(store: Store, verdicts: Sequence[tuple[Key, VerdictValue]]) -> int:
+    """Store verdicts in one transaction; what stands there already stays. Returns how many are new."""
+    rows = [
+        {
+            "target_id": target,
+            "prompt_id": prompt,
+            "sample_index": index,
+            "judge": v.judge,
+            "version": v.version,
+            "p_refusal": v.p_refusal,
+            "unscored_reason": v.unscored_reason,
+        }
+        for (target, prompt, index), v in verdicts
+    ]
+    with store.writing() as connection:
+        count = select(func.count()).select_from(Verdict)
+        before = connection.scalar(count) or 0
+        for chunk in chunks(rows):
+            insert_new(connection, Verdict, chunk)
+        return (connection.scalar(count) or 0) - before
