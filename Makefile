@@ -31,8 +31,7 @@ test-fast: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/evaluation_throughput.py
 	$(BIN)/python examples/overcautious/measure.py
-	$(BIN)/python examples/embedded_judge/train.py --measure
-	$(BIN)/python examples/seed_contrast/train.py --measure
+	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python examples/demo.py out/bench
 	$(BIN)/python benchmarks/search_figures.py sqlite:///out/bench/demo.db quickstart
 

@@ -107,10 +107,11 @@ def xstest(model: str) -> tuple[list[str], np.ndarray]:
     return [r["completion"] for r in rows], labels
 
 
-def chatgpt() -> tuple[list[str], np.ndarray]:
+def chatgpt(column: str = "response") -> tuple[list[str], np.ndarray]:
+    """ChatGPT's responses and whether each is a refusal, or the prompts and whether it refused."""
     lines = (ROOT / "data/chatgpt_refusals.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [r for r in map(json.loads, lines) if r["tone"] not in {"dontknow", "incoherent"}]
-    return [r["response"] for r in rows], np.array([r["tone"] != "complied" for r in rows])
+    return [r[column] for r in rows], np.array([r["tone"] != "complied" for r in rows])
 
 
 def cut(response: str, n_words: int) -> str:

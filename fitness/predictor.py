@@ -1,0 +1,79 @@
+"""Will this target refuse this prompt? Guessed from the prompt's embedding alone, before it is asked.
+
+After Reuter and Schulze (arXiv 2306.03423, task B), who predict from the words of a prompt; here a
+logistic regression over a radial-basis kernel of the sentence embedding, which is there already. One
+predictor belongs to one target and is refitted as evaluations come in. A guess orders candidates; it is
+never a verdict.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FEWEST = 20  # evaluations before anything is learned from them
+GROWTH = 1.25  # refitted when there are so many times more
+_LANDMARKS, _GAMMA, _C = 400, 1.0, 10.0
+
+
+class RefusalPredictor:
+    """P(refusal) of prompts of one target, from unit vectors of one embedder.
+
+    Until `FEWEST` evaluations are known, or while all were alike, it says their mean (0.5 of none).
+    Deterministic: the same evaluations in the same order and portions give the same predictor.
+    """
+
+    def __init__(self) -> None:
+        self._vectors: list[NDArray[np.float32]] = []
+        self._rates: list[float] = []
+        self._fitted_on = 0
+        self._model: Any = None
+
+    def __len__(self) -> int:
+        return len(self._rates)
+
+    def learn(self, vectors: NDArray[np.float32], rates: Sequence[float]) -> None:
+        """Take evaluations in: vectors (n, dim), refusal rates (n,) in [0, 1].
+
+        Raises:
+            ValueError: lengths differ, or a rate is outside [0, 1].
+        """
+        for vector, rate in zip(vectors, rates, strict=True):
+            if not 0.0 <= rate <= 1.0:
+                raise ValueError(f"a refusal rate must be in [0, 1], got {rate}")
+            self._vectors.append(np.asarray(vector, dtype=np.float32))
+            self._rates.append(float(rate))
+        if len(self) >= max(FEWEST, GROWTH * self._fitted_on):
+            self._fit()
+
+    def predict(self, vectors: ArrayLike) -> NDArray[np.float64]:
+        """P(refusal), (n,), of prompts by their vectors (n, dim)."""
+        asked = np.asarray(vectors, dtype=np.float32)
+        if self._model is None or not len(asked):
+            return np.full(len(asked), np.mean(self._rates) if self._rates else 0.5)
+        p: NDArray[np.float64] = self._model.predict_proba(asked)[:, 1]
+        return p
+
+    def _fit(self) -> None:
+        from sklearn.kernel_approximation import Nystroem
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
+        x, rate = np.stack(self._vectors), np.array(self._rates)
+        self._fitted_on = len(rate)
+        if rate.max() == rate.min():
+            return
+        kernel = Nystroem(gamma=_GAMMA, n_components=min(_LANDMARKS, len(x)), random_state=0)
+        features = kernel.fit_transform(x)
+        # A rate between 0 and 1 is a refusal and an answer, each with its share of the weight.
+        regression = LogisticRegression(C=_C, max_iter=2000).fit(
+            np.vstack([features, features]),
+            np.repeat([1, 0], len(x)),
+            sample_weight=np.concatenate([rate, 1.0 - rate]),
+        )
+        self._model = make_pipeline(kernel, regression)
