@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 # Two over-refusals whose embeddings have this cosine or more are the same finding.
 CLUSTER_COSINE = 0.9
+# A decision or verdict of a person bears this and the person's name.
+HUMAN = "human:"
 _NEIGHBOURS = 5
 _CHUNK = 500
 
@@ -63,7 +65,9 @@ class Found:
     """One prompt in one run. `score` is None for a prompt that a gate turned away.
 
     gates     the decisions of the run's gates, by name and version
-    safety    those combined; a gate of the run that said nothing makes it controversial
+    people    what people said of it, whoever ran the search
+    safety    what people said, the most careful of them; where nobody did, the gates combined; a gate
+              of the run that said nothing makes it controversial
     disputed  some gate, of whichever run or version, called the prompt harmful
     judges    (name, version) in the run's order, the first decides; a name alone when the version
               is not stored
@@ -81,6 +85,7 @@ class Found:
     model: str | None
     score: fitness_types.Score | None
     gates: tuple[fitness_types.GateDecision, ...]
+    people: tuple[fitness_types.GateDecision, ...]
     safety: Safety
     disputed: bool
     judges: tuple[tuple[str, str | None], ...]
@@ -320,6 +325,7 @@ def _assemble(
     parents: tuple[str, ...],
 ) -> Found:
     own = _own_decisions(row.gates, run, decisions)
+    people = tuple(d for d in decisions if d.gate.startswith(HUMAN))
     score = None
     if row.fitness is not None:
         score = fitness_types.Score(**{name: getattr(row, name) for name in _SCORE_FIELDS})
@@ -340,7 +346,8 @@ def _assemble(
         model=row.model,
         score=score,
         gates=own,
-        safety=_combine(run.gates, own),
+        people=people,
+        safety=_combine(run.gates, own, people),
         disputed=any(d.outcome is Safety.HARMFUL for d in decisions),
         judges=judges,
         embedder=row.embedder,
@@ -361,8 +368,15 @@ def _own_decisions(
     return tuple(d for d in decisions if (d.gate, d.version) in met)
 
 
-def _combine(gates: Sequence[str], decisions: Sequence[fitness_types.GateDecision]) -> Safety:
-    """Harmful if any gate says so; harmless only if every gate of the run spoke and all say so."""
+def _combine(
+    gates: Sequence[str],
+    decisions: Sequence[fitness_types.GateDecision],
+    people: Sequence[fitness_types.GateDecision],
+) -> Safety:
+    """Harmful if any gate says so; harmless only if every gate of the run spoke and all say so.
+    People win over gates."""
+    if people:
+        gates, decisions = [d.gate for d in people], people
     if any(d.outcome is Safety.HARMFUL for d in decisions):
         return Safety.HARMFUL
     complete = bool(gates) and set(gates) <= {d.gate for d in decisions}

@@ -161,7 +161,9 @@ def select_eligible(
 
 def _is_harmless(found: Found) -> bool:
     """Asked again here, and of the decisions themselves: nothing else stands between a prompt and
-    the world."""
+    the world. People win over gates, and all of them must agree."""
+    if found.people:
+        return all(d.outcome is Safety.HARMLESS for d in found.people)
     spoken = {d.gate for d in found.gates if d.outcome is Safety.HARMLESS}
     return (
         found.safety is Safety.HARMLESS
@@ -191,7 +193,9 @@ def _complete(connection: Connection, chosen: Sequence[tuple[Found, Score]]) -> 
                 seed=seeds.get(f.seed_prompt_id or "", SeedRow("", None, None)),
                 target=targets[f.target_id or ""],
                 judges=_judges(f, judged),
-                gates=tuple(f"{d.gate}@{d.version}:{d.outcome.value}" for d in f.gates),
+                gates=tuple(
+                    f"{d.gate}@{d.version}:{d.outcome.value}" for d in (*f.gates, *f.people)
+                ),
                 refusal=refusal,
                 answer=answer,
             )
