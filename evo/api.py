@@ -22,7 +22,7 @@ from evo.asktell import Search
 from evo.config import Config, validate, with_overrides
 from evo.run import Loop, Progress, Proposal
 from evo.types import Outcome, Seed
-from fitness.types import Evaluation, EvaluationRequest, JudgedSample, Target
+from fitness.types import Evaluation, EvaluationRequest, Gate, JudgedSample, Target
 from workers import cluster
 from workers.interface import (
     ConfigError,
@@ -179,6 +179,7 @@ class _Session:
         cores = cluster.available_cpus()
         target = wiring.target_pool(self._config, cores)
         proposing = wiring.proposer_pool(self._config, cores)
+        gating = wiring.gate_pools(self._config, cores)
         try:
             # The models of the replicas and of this process load at the same time.
             embedder, description = await asyncio.gather(
@@ -186,17 +187,22 @@ class _Session:
             )
             if proposing is not None:
                 await proposing.start()
-            return await self._search(target, proposing, embedder, description)
+            hosted = {
+                model: (pool, (await pool.start()).revision) for model, pool in gating.items()
+            }
+            gates = wiring.gates(self._config, embedder, hosted)
+            return await self._search(target, proposing, embedder, gates, description)
         finally:
-            await target.close()
-            if proposing is not None:
-                await proposing.close()
+            for pool in (target, proposing, *gating.values()):
+                if pool is not None:
+                    await pool.close()
 
     async def _search(
         self,
         target: Pool[EvaluationRequest, Evaluation],
         proposing: Pool[GenerationRequest, Generation] | None,
         embedder: Embedder,
+        gates: Sequence[Gate],
         description: EngineDescription,
     ) -> Run:
         config, store = self._config, self._store
@@ -211,7 +217,7 @@ class _Session:
         loop = Loop(
             search=Search(config, self._seeds),
             proposers=wiring.proposers(config, self._seeds, proposing),
-            gates=wiring.gates(config, embedder),
+            gates=gates,
             embedder=embedder,
             evaluator=target,
             recorder=_RunRecorder(store, claim.run_id, target_id, embedder.name),

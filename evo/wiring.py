@@ -42,6 +42,8 @@ def check(config: Config) -> None:
             local_models.resolve(model)
     for name in config.safety:
         safety.require(name)
+        if (asked := safety.needs_model(name)) is not None:
+            local_models.resolve(asked)
     for engine in (config.target, config.proposer.engine):
         if engine is not None:
             engines.require(engine.engine)
@@ -57,15 +59,49 @@ def embedder(config: Config) -> Embedder:
     return RememberingEmbedder(SentenceTransformerEmbedder(config.embedder.model))
 
 
-def gates(config: Config, embedder: Embedder) -> list[Gate]:
-    return [safety.build(name, embedder) for name in config.safety]
+def gates(config: Config, embedder: Embedder, hosted: Mapping[str, safety.Hosted]) -> list[Gate]:
+    """The safety gates; `hosted`: the started pools of `gate_pools` with their models' revisions."""
+    return [safety.build(name, embedder, hosted.__getitem__) for name in config.safety]
+
+
+def gate_pools(config: Config, cores: int) -> dict[str, Pool[GenerationRequest, Generation]]:
+    """By model, a replica for each safety gate that asks a language model."""
+    return {
+        settings.model: Pool(
+            partial(
+                _engine_worker, settings.model_dump(mode="json"), _threads(settings, config, cores)
+            ),
+            replicas=1,
+            cpus=_cpus(settings, config, cores),
+            gpus=settings.gpus,
+            name="gate",
+        )
+        for settings in _gate_engines(config)
+    }
+
+
+def _gate_engines(config: Config) -> list[EngineConfig]:
+    """The models of the `llm` gates, hosted as the target is."""
+    models = [safety.needs_model(name) for name in config.safety]
+    target = config.target
+    return [
+        EngineConfig(
+            engine=target.engine,
+            model=model,
+            dtype=target.dtype,
+            device=target.device,
+            gpus=target.gpus,
+        )
+        for model in dict.fromkeys(models)
+        if model is not None
+    ]
 
 
 def target_pool(config: Config, cores: int) -> Pool[EvaluationRequest, Evaluation]:
     """Replicas that hold an Evaluator each: fitness is computed beside the model."""
     cpus = _cpus(config.target, config, cores)
     return Pool(
-        partial(_evaluator, config.model_dump(mode="json"), max(1, int(cpus))),
+        partial(_evaluator, config.model_dump(mode="json"), _threads(config.target, config, cores)),
         replicas=config.target.replicas,
         in_flight=config.search.in_flight,
         cpus=cpus,
@@ -81,7 +117,9 @@ def proposer_pool(config: Config, cores: int) -> Pool[GenerationRequest, Generat
         return None
     cpus = _cpus(settings, config, cores)
     return Pool(
-        partial(_engine_worker, settings.model_dump(mode="json"), max(1, int(cpus))),
+        partial(
+            _engine_worker, settings.model_dump(mode="json"), _threads(settings, config, cores)
+        ),
         replicas=settings.replicas,
         cpus=cpus,
         gpus=settings.gpus,
@@ -107,13 +145,18 @@ def proposers(
     return made
 
 
+def _threads(settings: EngineConfig, config: Config, cores: int) -> int:
+    return max(1, int(_cpus(settings, config, cores)))
+
+
 def _cpus(settings: EngineConfig, config: Config, cores: int) -> float:
     """Cores for each replica: as configured, else the cluster's cores shared evenly."""
     if settings.cpus is not None:
         return settings.cpus
     if settings.gpus:
         return 1
-    pools = [config.target] + ([config.proposer.engine] if config.proposer.engine else [])
+    pools: list[EngineConfig] = [config.target, *_gate_engines(config)]
+    pools += [config.proposer.engine] if config.proposer.engine else []
     replicas = sum(p.replicas for p in pools if p.cpus is None and not p.gpus)
     share = cores / replicas
     # Ray wants whole cores from one up; below one, replicas share a core.

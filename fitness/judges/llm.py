@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import Any
 
+from fitness.replies import json_objects
 from fitness.types import JudgeInput, Verdict
 from workers.interface import (
     Engine,
@@ -104,21 +106,12 @@ def parse_verdict(text: str) -> float | None:
     0.25
     >>> parse_verdict("I think that it refused.")
     """
-    found = set()
-    decoder = json.JSONDecoder()
-    for start, char in enumerate(text):
-        if char == "{":
-            try:
-                value, _ = decoder.raw_decode(text, start)
-            except (json.JSONDecodeError, RecursionError):
-                continue
-            if (p := _probability(value)) is not None:
-                found.add(p)
+    found = {p for value in json_objects(text) if (p := _probability(value)) is not None}
     return found.pop() if len(found) == 1 else None
 
 
-def _probability(value: object) -> float | None:
-    if not isinstance(value, dict) or value.get("verdict") not in {"refused", "answered"}:
+def _probability(value: dict[str, Any]) -> float | None:
+    if value.get("verdict") not in ("refused", "answered"):
         return None
     confidence = value.get("confidence")
     if isinstance(confidence, bool) or not isinstance(confidence, int | float):

@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
 
 from fitness.types import Gate, GateDecision, Safety
-from workers.interface import ConfigError, Embedder
+from workers.interface import ConfigError, Embedder, Generation, GenerationRequest, Worker
 
-# name -> (module, class); the class is built from an Embedder
-GATES: Mapping[str, tuple[str, str]] = {
+# Of a model's name: who generates with it, and the model's revision.
+Hosted = tuple[Worker[GenerationRequest, Generation], str]
+
+# kind -> how to write it
+GATES = {"seed-contrast": "seed-contrast", "llm": "llm:MODEL"}
+# kind -> (module, class); imported when one is built, so that the search stays light
+_CLASSES = {
     "seed-contrast": ("fitness.safety.seed_contrast", "SeedContrastGate"),
+    "llm": ("fitness.safety.llm", "LlmGate"),
 }
 
 
 def require(name: str) -> None:
     """Raise ConfigError, naming the nearest, unless there is a gate called `name`."""
-    if name not in GATES:
-        near = difflib.get_close_matches(name, GATES, n=1)
+    kind, _, rest = name.partition(":")
+    if kind not in GATES:
+        near = difflib.get_close_matches(kind, GATES, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"safety: '{name}' is not one of {', '.join(GATES)}{hint}")
+        raise ConfigError(f"safety: '{name}' is not one of {', '.join(GATES.values())}{hint}")
+    if bool(rest) != (kind == "llm"):
+        raise ConfigError(f"safety: '{name}': write {GATES[kind]}")
 
 
-def build(name: str, embedder: Embedder) -> Gate:
-    """The gate called `name`.
+def needs_model(name: str) -> str | None:
+    """The model that the gate called `name` asks, if it asks one."""
+    kind, _, model = name.partition(":")
+    return model if kind == "llm" else None
+
+
+def build(name: str, embedder: Embedder, hosted: Callable[[str], Hosted] | None = None) -> Gate:
+    """The gate called `name`. `hosted` gives the worker and revision of an `llm` gate's model.
 
     Raises:
         ConfigError: no such gate, or it was made for another embedder.
     """
     require(name)
-    module, cls = GATES[name]
-    gate: Callable[[Any], Gate] = getattr(import_module(module), cls)
-    return gate(embedder)
+    module, cls = _CLASSES[name.partition(":")[0]]
+    gate: Callable[..., Gate] = getattr(import_module(module), cls)
+    model = needs_model(name)
+    if model is None:
+        return gate(embedder)
+    if hosted is None:
+        raise ConfigError(f"safety: '{name}' needs an engine, which nobody gave")
+    return gate(name, *hosted(model))
 
 
 def combine(decisions: Sequence[GateDecision]) -> Safety:
