@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
 
@@ -94,6 +94,36 @@ def decider_of(store: Store, run: str) -> tuple[str, str] | None:
             .limit(1)
         )
     return next(iter(pairs(judges)), None)
+
+
+def disagreements(store: Store, run: str) -> list[dict[str, Any]]:
+    """Samples of a run of which one judge says refusal and another answer, people being judges too:
+    prompt_id, target_id, sample_index, prompt, response, verdicts (judge@version -> P(refusal))."""
+    samples = {s.key: s for s in samples_of(store, run)}
+    said: dict[Key, dict[str, float]] = {key: {} for key in samples}
+    targets = sorted({target for target, _, _ in samples})
+    with store.reading() as connection:
+        rows = connection.execute(
+            select(Verdict.__table__)
+            .where(Verdict.target_id.in_(targets), Verdict.p_refusal.is_not(None))
+            .order_by(Verdict.judge, Verdict.version)
+        )
+        for v in rows:
+            key = (v.target_id, v.prompt_id, v.sample_index)
+            if key in said:
+                said[key][f"{v.judge}@{v.version}"] = v.p_refusal
+    return [
+        {
+            "prompt_id": prompt,
+            "target_id": target,
+            "sample_index": index,
+            "prompt": samples[target, prompt, index].what.prompt,
+            "response": samples[target, prompt, index].what.response,
+            "verdicts": verdicts,
+        }
+        for (target, prompt, index), verdicts in said.items()
+        if len({p >= 0.5 for p in verdicts.values()}) == 2
+    ]
 
 
 def add(store: Store, verdicts: Sequence[tuple[Key, VerdictValue]]) -> int:

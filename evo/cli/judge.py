@@ -161,6 +161,35 @@ def benchmark(
         _explain_unscored(verdicts)
 
 
+@judge.command(
+    epilog="Examples:\n\n  evocliff judge disagreements quickstart\n\n"
+    "  evocliff judge disagreements quickstart --json"
+)
+def disagreements(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or id.")],
+    limit: Annotated[int, typer.Option(min=1, help="Show so many; --json prints all.")] = 20,
+    db: Annotated[
+        str, typer.Option("--db", envvar="EVOCLIFF_DB", help="Database URL.")
+    ] = "sqlite:///evocliff.db",
+    json_: Json = False,
+) -> None:
+    """Responses of a run of which one judge says refusal and another answer; people count as judges."""
+    import db as database
+    from db import rejudge
+    from evo.cli.records import visible
+
+    with contextlib.closing(database.open(db, read_only=True)) as store:
+        rows = rejudge.disagreements(store, run)
+    if json_:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows[:limit]:
+        said = ", ".join(f"{judge} {p:.2f}" for judge, p in row["verdicts"].items())
+        typer.echo(f"{row['prompt_id'][:12]} {row['sample_index']:<3} {said}")
+        typer.echo(f"    {visible(row['response'])}")
+    typer.echo(f"{len(rows)} responses on which judges disagree", err=True)
+
+
 def _built(name: str) -> Judge:
     from fitness import judges
     from workers import engines
