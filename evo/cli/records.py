@@ -117,7 +117,7 @@ def runs(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
     if json_:
         typer.echo(json.dumps(rows))
     else:
-        _table(rows, ("name", "run", "status", "started", "over_refusals"), empty="no runs yet")
+        table(rows, ("name", "run", "status", "started", "over_refusals"), empty="no runs yet")
 
 
 def show(
@@ -183,7 +183,7 @@ def query(
     if any(row["safety"] != "harmless" for row in rows):
         columns.insert(-1, "safety")
     shown = rows if limit is not None else rows[:_SHOWN]
-    _table(shown, columns, empty="nothing matches")
+    table(shown, columns, empty="nothing matches")
     if len(shown) < len(rows):
         typer.echo(f"{len(shown)} of {len(rows)} shown; --limit N shows more")
 
@@ -206,7 +206,7 @@ def lineage(
     typer.echo(f"run {tree['run']}")
     ancestors = [{"": "ancestor", **node} for node in reversed(tree["ancestors"])]
     children = [{"": "child", **node} for node in tree["children"]]
-    _table([*ancestors, {"": "this", **tree}, *children], ("", *columns), empty="")
+    table([*ancestors, {"": "this", **tree}, *children], ("", *columns), empty="")
 
 
 def export(
@@ -332,7 +332,7 @@ def _cell(column: str, value: Any) -> str:
 _HEADS = {"prompt_id": "id", "refusal_rate": "refusal", "n_samples": "n"}
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
     """A rich table on a terminal; elsewhere aligned lines, the last column at its full length."""
     if not rows:
         typer.echo(empty)

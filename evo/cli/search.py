@@ -42,11 +42,19 @@ def search(
         str | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted.")
     ] = None,
     address: Annotated[
-        str, typer.Option(help="Ray: local (starts one), auto, or ray://HOST:PORT.")
+        str, typer.Option(help="Ray: local (starts one), auto, HOST:PORT or ray://HOST:PORT.")
     ] = "local",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, estimate the cost, start nothing.")
     ] = False,
+    tokens_per_s: Annotated[
+        float | None,
+        typer.Option(
+            "--tokens-per-s",
+            metavar="X",
+            help="With --dry-run: what one replica generates; default: as former runs measured.",
+        ),
+    ] = None,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON at the end.")
     ] = False,
@@ -75,8 +83,10 @@ def search(
             changes.append(f"name={name}")
         chosen, claim = load(config, changes), None
         url = db or chosen.store
+    if tokens_per_s is not None and not tokens_per_s > 0:
+        raise ConfigError(f"--tokens-per-s {tokens_per_s}: a rate is greater than 0")
     if dry_run:
-        estimate.show(chosen, url)
+        estimate.show(chosen, url, tokens_per_s)
         return
     with live.view(quiet=json_) as watch:
         run = api.search(chosen, store=url, address=address, resume=claim, watch=watch)

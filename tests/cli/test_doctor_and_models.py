@@ -41,7 +41,7 @@ def test_doctor_ends_with_1_and_the_mend_when_something_is_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fine = doctor.Finding("ray", "ok", "not looked at")
-    monkeypatch.setattr(doctor, "_ray", lambda: fine)
+    monkeypatch.setattr(doctor, "_ray", lambda address, nodes: fine)
     (tmp_path / "text.db").write_text("this is a diary, not a database")
     code, found = findings("--db", f"sqlite:///{tmp_path}/text.db")
     assert code == 1

@@ -1,0 +1,116 @@
+"""A search as a job of a running cluster: what is shipped, and which command runs it there.
+
+An edge. The driver of the search is the job's command on the head node, so the store is what that
+node reaches: PostgreSQL, or a SQLite file on its own disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evo import seeds, wiring
+from evo.config import Config
+from workers.interface import ConfigError
+
+if TYPE_CHECKING:
+    from workers.jobs import JobServer
+
+_CONFIG = "job.yaml"
+
+
+def submit(
+    server: JobServer,
+    config: Config | None,
+    *,
+    store: str | None = None,
+    resume: str | None = None,
+    overrides: Sequence[str] = (),
+) -> str:
+    """Start a search on a cluster; gives back the job's id.
+
+    Args:
+        config: the run, overrides applied. With `resume` only its seed file is used, and only a run
+            that has one needs it.
+        store: database URL as the head node sees it; default: the config's.
+        resume: the run to go on with.
+        overrides: `key=value` changes of a resumed run.
+
+    Raises:
+        ConfigError: bad input, known before anything is sent.
+    """
+    if config is None and resume is None:
+        raise ConfigError("name a config file, or --resume RUN")
+    if store is None and config is not None and "store" in config.model_fields_set:
+        store = config.store
+    url = _reachable(store)
+    name = resume if config is None else config.name
+    words = ["python", "-m", "evo.cli", "search"]
+    if resume is None:
+        assert config is not None  # noqa: S101 - said above
+        wiring.check_names(config)
+        words += [_CONFIG]
+    else:
+        words += ["--resume", resume]
+        for override in overrides:
+            words += ["--set", override]
+    words += ["--address", "auto", "--db", url]
+    with _folder(config) as folder:
+        return server.submit(
+            words, folder=folder, slug=str(name), about={"run": str(name), "store": url}
+        )
+
+
+def _reachable(url: str | None) -> str:
+    """The URL of the store, if a job may use it.
+
+    Raises:
+        ConfigError: none, a password in it, or a file that would go with the job's folder.
+    """
+    from sqlalchemy.engine import make_url
+
+    from db.connection import parse, shown_url
+
+    if url is None:
+        raise ConfigError(
+            "--db: name the store as the head node sees it, for example "
+            "sqlite:////home/ray/evocliff.db (four slashes) or postgresql://USER@HOST/NAME"
+        )
+    parsed = parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        if not Path(str(parsed.database)).is_absolute():
+            raise ConfigError(
+                f"--db {url}: this file would lie in the job's own folder, which Ray removes; "
+                "write a path on the head node: sqlite:////home/ray/evocliff.db (four slashes)"
+            )
+    elif make_url(url).password is not None:
+        raise ConfigError(
+            f"--db {shown_url(url)}: a job's command is shown to all who see the dashboard; leave "
+            "the password out and set PGPASSWORD where the head's `ray start` runs"
+        )
+    return url
+
+
+@contextlib.contextmanager
+def _folder(config: Config | None) -> Iterator[Path]:
+    """A folder with the config and its seed file, and nothing else, until it has been sent."""
+    with tempfile.TemporaryDirectory(prefix="evocliff-job-") as made:
+        folder = Path(made)
+        raw = {} if config is None else config.model_dump(mode="json")
+        if config is not None:
+            seeds.load(config.seeds, config.seed)  # wrong seeds are found here, not there
+        if config is not None and config.seeds.path is not None:
+            source = Path(config.seeds.path)
+            digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+            # The stored config names it, so a resumed run asks for the very same seeds.
+            shipped = f"seeds-{digest}{source.suffix}"
+            shutil.copyfile(source, folder / shipped)
+            raw["seeds"]["path"] = shipped
+        (folder / _CONFIG).write_text(json.dumps(raw, indent=1), encoding="utf-8")
+        yield folder
