@@ -50,7 +50,7 @@ def submit(
     if store is None and config is not None and "store" in config.model_fields_set:
         store = config.store
     url = _reachable(store)
-    name = resume if config is None else config.name
+    name = resume or (config.name if config is not None else "")
     words = ["python", "-m", "evo.cli", "search"]
     if resume is None:
         assert config is not None  # noqa: S101 - said above
@@ -62,9 +62,7 @@ def submit(
             words += ["--set", override]
     words += ["--address", "auto", "--db", url]
     with _folder(config) as folder:
-        return server.submit(
-            words, folder=folder, slug=str(name), about={"run": str(name), "store": url}
-        )
+        return server.submit(words, folder=folder, slug=name, about={"run": name, "store": url})
 
 
 def _reachable(url: str | None) -> str:

@@ -24,12 +24,19 @@ from workers import cluster, probe
 from workers.interface import ConfigError, TargetError
 from workers.placement import Node
 
+RAY_SUPPORTED = ">=2.60"  # as pyproject.toml has it
 # A stopped job finishes what is in flight before it ends; Ray's own patience is 3 s.
 STOP_WAIT_S = 600
-_TIMEOUT_S = (probe.DEADLINE_S, 60.0)  # to connect, to answer
+_ANSWERS_S = 60.0
+_SAYS_ITS_VERSION_S = 10.0
 _LOST_S = 60.0  # a log stream that breaks is taken up again for so long
 _POLL_S = 1.0
 _JOB_PORT = 8265
+_TALKATIVE = (
+    "ray.dashboard.modules.job.sdk",
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray._private.runtime_env.packaging",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,17 @@ class JobServer:
             folder: shipped whole; the command's working folder.
             slug: how the job's id begins.
             about: stored beside the job, shown with it.
+
+        Raises:
+            ConfigError: the cluster runs a Ray that we do not support.
         """
+        from packaging.specifiers import SpecifierSet
+
+        if self.ray_version not in SpecifierSet(RAY_SUPPORTED, prereleases=True):
+            raise ConfigError(
+                f"--address {self.address}: the cluster runs Ray {self.ray_version}, evocliff needs "
+                f"ray{RAY_SUPPORTED}; install that on every node"
+            )
         readable = re.sub(r"[^a-z0-9]+", "-", slug.lower()).strip("-")[:40] or "job"
         with self._explained():
             return str(
@@ -203,11 +220,11 @@ class JobServer:
             """Ray's client waits for ever; this one does not."""
 
             def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
-                return super()._do_request(
-                    method, endpoint, **{"timeout": _TIMEOUT_S, "allow_redirects": False} | options
-                )
+                answers_s = _SAYS_ITS_VERSION_S if endpoint == "/api/version" else _ANSWERS_S
+                bounds = {"timeout": (probe.DEADLINE_S, answers_s), "allow_redirects": False}
+                return super()._do_request(method, endpoint, **bounds | options)
 
-        for name in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+        for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
             with _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # they would win over ours

@@ -55,6 +55,11 @@ def check(address: str) -> None:
     Raises:
         ConfigError: nothing answers, it is something else, its Ray is another, or our token is wrong.
     """
+    if address.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"--address {address}: this is where jobs are submitted (`evocliff submit`); a search "
+            "joins the head itself: HOST:6379"
+        )
     if address.startswith("ray://"):
         _check_client_server(address)
     else:

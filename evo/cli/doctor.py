@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.jobs import RAY_SUPPORTED
+
 if TYPE_CHECKING:
     from evo.config import Config
     from workers.placement import Node
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
 _DISTRIBUTIONS = ("torch", "transformers", "ray", "sentence-transformers", "sqlalchemy", "vllm")
 _LOW_DISK_GIB = 5.0
 _DRIVER_ANSWERS_S = 20.0
-# As pyproject.toml has it.
-SUPPORTED = {"ray": ">=2.60", "vllm": ">=0.29,<0.33"}
+SUPPORTED = {"ray": RAY_SUPPORTED, "vllm": ">=0.29,<0.33"}  # as pyproject.toml has it
 
 _EPILOG = """Examples:
 
@@ -80,8 +81,8 @@ def doctor(
     nodes: list[Node] = []
     checks.append(lambda: _ray(address, nodes))
     if config is not None:
-        finding, loaded = _config(config)
-        checks.append(lambda: finding)
+        sound, loaded = _config(config)
+        checks.append(lambda: sound)
         if loaded is not None:
             checks.append(lambda: _placement(loaded, address, nodes))
     findings = []

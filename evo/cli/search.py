@@ -66,6 +66,7 @@ def search(
     from evo import api
     from evo.cli import estimate, live
     from evo.config import load
+    from workers import cluster
     from workers.errors import ConfigError
 
     changes = list(set_ or [])
@@ -74,6 +75,12 @@ def search(
             raise ConfigError("--name: a resumed run keeps its name")
         url = db or (load(config, changes).store if config else "sqlite:///evocliff.db")
         chosen, claim = api.stored_config(url, resume, changes), resume
+        seeds = chosen.seeds.path
+        if seeds is not None and cluster.inside_a_job() and not Path(seeds).exists():
+            raise ConfigError(
+                f"seeds.path: {seeds} was not shipped with this job; name the run's config file "
+                f"too: evocliff submit CONFIG --resume {resume}"
+            )
     else:
         if config is None:
             raise ConfigError(
