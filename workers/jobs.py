@@ -24,7 +24,6 @@ from workers import cluster, probe
 from workers.interface import ConfigError, TargetError
 from workers.placement import Node
 
-RAY_SUPPORTED = ">=2.60"  # as pyproject.toml has it
 # A stopped job finishes what is in flight before it ends; Ray's own patience is 3 s.
 STOP_WAIT_S = 600
 _ANSWERS_S = 60.0
@@ -129,10 +128,10 @@ class JobServer:
         """
         from packaging.specifiers import SpecifierSet
 
-        if self.ray_version not in SpecifierSet(RAY_SUPPORTED, prereleases=True):
+        if self.ray_version not in SpecifierSet(probe.RAY_SUPPORTED, prereleases=True):
             raise ConfigError(
                 f"--address {self.address}: the cluster runs Ray {self.ray_version}, evocliff needs "
-                f"ray{RAY_SUPPORTED}; install that on every node"
+                f"ray{probe.RAY_SUPPORTED}; install that on every node"
             )
         readable = re.sub(r"[^a-z0-9]+", "-", slug.lower()).strip("-")[:40] or "job"
         with self._explained():

@@ -15,6 +15,7 @@ from typing import Any
 from workers.interface import ConfigError
 
 DEADLINE_S = 5.0
+RAY_SUPPORTED = ">=2.60"  # as pyproject.toml has it
 _CLIENT_PORT = 10001
 _HOW_TO_SHOW = (
     "set RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token to the head's token "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.jobs import RAY_SUPPORTED
+from workers.probe import RAY_SUPPORTED
 
 if TYPE_CHECKING:
     from evo.config import Config
