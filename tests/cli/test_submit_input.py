@@ -1,0 +1,130 @@
+"""What `submit` sends, and what it refuses before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from evo import jobs
+from evo.config import Config, validate
+from workers.interface import ConfigError
+from workers.jobs import JobServer
+
+STORE = "sqlite:////data/evocliff.db"
+
+
+class Recorded:
+    """A job server that keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.files: dict[str, str] = {}
+        self.about: Mapping[str, str] = {}
+
+    def submit(
+        self, words: Sequence[str], *, folder: Path, slug: str, about: Mapping[str, str]
+    ) -> str:
+        self.words, self.about = list(words), about
+        self.files = {path.name: path.read_text() for path in folder.iterdir()}
+        return f"{slug}-1"
+
+
+@pytest.fixture
+def server() -> Recorded:
+    return Recorded()
+
+
+def config(tmp_path: Path, **changes: object) -> Config:
+    seeds = tmp_path / "my seeds.jsonl"
+    seeds.write_text('{"prompt": "How do I kill a process?"}\n')
+    raw = {
+        "name": "n; rm -rf ~",
+        "seeds": {"path": str(seeds)},
+        "target": {"model": "/models/on/the/nodes"},
+        "budget": {"evaluations": 4},
+    }
+    return validate(raw | changes)
+
+
+def send(server: Recorded, *arguments: object, **options: object) -> str:
+    return jobs.submit(cast(JobServer, server), *arguments, **options)  # type: ignore[arg-type]
+
+
+def test_the_config_travels_as_data_with_its_seeds_and_nothing_else(
+    server: Recorded, tmp_path: Path
+) -> None:
+    send(server, config(tmp_path), store=STORE)
+    assert server.words == [
+        *("python", "-m", "evo.cli", "search", "job.yaml"),
+        *("--address", "auto", "--db", STORE),
+    ]
+    sent = json.loads(server.files.pop("job.yaml"))
+    ((name, text),) = server.files.items()
+    assert text == '{"prompt": "How do I kill a process?"}\n'
+    assert sent["seeds"]["path"] == name
+    assert validate(sent).name == "n; rm -rf ~"  # in the file, not on the command line
+    assert server.about == {"run": "n; rm -rf ~", "store": STORE}
+
+
+def test_a_resumed_run_finds_its_seeds_under_the_same_name(
+    server: Recorded, tmp_path: Path
+) -> None:
+    send(server, config(tmp_path), store=STORE)
+    first = set(server.files)
+    send(server, config(tmp_path), store=STORE, resume="run 1", overrides=["budget.evaluations=9"])
+    assert set(server.files) == first
+    assert server.words[4:8] == ["--resume", "run 1", "--set", "budget.evaluations=9"]
+    send(server, None, store=STORE, resume="run 1")
+    assert json.loads(server.files["job.yaml"]) == {}
+
+
+def test_the_configs_store_is_taken_when_it_names_one(server: Recorded, tmp_path: Path) -> None:
+    send(server, config(tmp_path, store=STORE))
+    assert server.words[-1] == STORE
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        (None, "--db: name the store as the head node sees it"),
+        ("sqlite:///evocliff.db", "which Ray removes"),
+        ("sqlite:///:memory:", "which Ray removes"),
+        ("postgresql://me:geheim@host/db", "set PGPASSWORD"),
+        ("postgresql+psycopg://me:geheim@host/db", "set PGPASSWORD"),
+        ("mysql://host/db", "only sqlite and postgresql"),
+        ("nonsense", "not a database URL"),
+    ],
+)
+def test_a_store_that_a_job_cannot_use_is_refused(
+    server: Recorded, tmp_path: Path, store: str | None, said: str
+) -> None:
+    with pytest.raises(Exception, match=said) as caught:
+        send(server, config(tmp_path), store=store)
+    assert caught.value.exit_code == 2  # type: ignore[attr-defined]
+    assert "geheim" not in str(caught.value)
+    assert not server.words
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"judges": ["embeded"]}, "embedded"),
+        ({"seeds": {"path": "absent.jsonl"}}, "absent.jsonl"),
+        ({"search": {"algorithm": "steady"}}, "steady-state"),
+    ],
+)
+def test_names_and_seeds_are_looked_up_here_and_models_there(
+    server: Recorded, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        send(server, config(tmp_path, **changes), store=STORE)
+    assert not server.words
+
+
+def test_neither_config_nor_run_is_bad_input(server: Recorded) -> None:
+    with pytest.raises(ConfigError, match="name a config file, or --resume RUN"):
+        send(server, None, store=STORE)
