@@ -61,7 +61,7 @@ def submit(
         for override in overrides:
             words += ["--set", override]
     words += ["--address", "auto", "--db", url]
-    with _folder(config) as folder:
+    with _folder(config, url) as folder:
         return server.submit(words, folder=folder, slug=name, about={"run": name, "store": url})
 
 
@@ -96,11 +96,12 @@ def _reachable(url: str | None) -> str:
 
 
 @contextlib.contextmanager
-def _folder(config: Config | None) -> Iterator[Path]:
+def _folder(config: Config | None, url: str) -> Iterator[Path]:
     """A folder with the config and its seed file, and nothing else, until it has been sent."""
     with tempfile.TemporaryDirectory(prefix="evocliff-job-") as made:
         folder = Path(made)
-        raw = {} if config is None else config.model_dump(mode="json")
+        # The URL of the job stands in the place of the config's own, which may hold a password.
+        raw = {} if config is None else config.model_dump(mode="json") | {"store": url}
         if config is not None:
             seeds.load(config.seeds, config.seed)  # wrong seeds are found here, not there
         if config is not None and config.seeds.path is not None:

@@ -97,9 +97,7 @@ def nodes() -> list[Node]:
         if node["Alive"]
     ]
     file = _LAUNCHER_FILE.expanduser()
-    if inside_a_job() and file.exists():
-        return live + _may_be_added(file, len(live) - 1)
-    return live
+    return live + (_may_be_added(file, len(live) - 1) if file.exists() else [])
 
 
 def grows_unseen() -> bool:

@@ -158,7 +158,10 @@ def _share_done(watched: Watched) -> float | None:
 
 def _greeting(watched: Watched) -> str:
     verb = "resuming" if watched.resumed else "running"
-    return f"{verb} '{watched.name}' ({watched.run_id}); Ctrl-C saves and stops"
+    from workers import cluster
+
+    how = "evocliff stop" if cluster.inside_a_job() else "Ctrl-C"
+    return f"{verb} '{watched.name}' ({watched.run_id}); {how} saves and stops"
 
 
 def conclude(run: Run, url: str, *, as_json: bool) -> None:

@@ -87,6 +87,11 @@ def test_the_configs_store_is_taken_when_it_names_one(server: Recorded, tmp_path
     assert server.words[-1] == STORE
 
 
+def test_a_password_in_the_configs_own_store_is_not_sent(server: Recorded, tmp_path: Path) -> None:
+    send(server, config(tmp_path, store="postgresql://me:geheim@host/db"), store=STORE)
+    assert "geheim" not in " ".join([*server.words, *server.files.values()])
+
+
 @pytest.mark.parametrize(
     ("store", "said"),
     [

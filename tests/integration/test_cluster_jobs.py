@@ -154,6 +154,51 @@ def test_a_job_outlives_ctrl_c_ends_in_order_when_stopped_and_its_run_is_resumed
     assert no_replica_is_left(head)
 
 
+def test_a_job_that_is_stopped_while_its_models_load_leaves_nothing(head: Head) -> None:
+    at = ("--address", head.jobs)
+    sent = head.evocliff("submit", "run.yaml", *at, "--db", url(head, "early"), "--json")
+    job = json.loads(sent.stdout)["job"]
+    deadline = time.monotonic() + 60
+    while not replicas(head):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert json.loads(head.evocliff("stop", job, *at, "--json").stdout)["was_running"]
+    ended = head.evocliff("logs", job, *at, "--follow")
+    assert ended.returncode == 1
+    assert json.loads(head.evocliff("status", job, *at, "--json").stdout)["status"] == "STOPPED"
+    assert no_replica_is_left(head)
+    assert "had ended: STOPPED" in head.evocliff("stop", job, *at).stdout
+
+
+def test_a_search_may_join_the_cluster_from_outside(head: Head) -> None:
+    done = head.evocliff(
+        *("search", "run.yaml", "--db", url(head, "outside"), "--json"),
+        *("--address", f"ray://127.0.0.1:{head.client_port}"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["evaluations"] == 12
+    assert no_replica_is_left(head)
+
+
+def test_more_than_this_machine_has_is_refused_and_its_ray_ended(head: Head) -> None:
+    began = time.time()
+    done = head.evocliff("search", "run.yaml", "--db", url(head, "here"), "--set", "target.gpus=64")
+    assert "target: needs 64 GPUs on one node" in refused(done)
+    left = [
+        p for p in psutil.process_iter(["cmdline", "create_time", "cwd"]) if ours(p, head, began)
+    ]
+    assert not psutil.wait_procs(left, timeout=20)[1]
+
+
+def ours(process: psutil.Process, head: Head, began: float) -> bool:
+    """A process of a local Ray that was started in the head's folder after `began`."""
+    return (
+        process.info["create_time"] > began
+        and "raylet" in "".join(process.info["cmdline"] or [])
+        and str(process.info["cwd"] or "") == str(head.folder)
+    )
+
+
 def wait_for_samples(head: Head, name: str, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 180
     while not sampled(head, name):

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers import jobs, probe
-from workers.interface import ConfigError
-from workers.jobs import JobServer, command_line
+from workers.interface import ConfigError, TargetError
+from workers.jobs import Job, JobServer, command_line
 
 HOSTILE = [
     "a b",
@@ -184,3 +184,54 @@ def test_a_wrong_or_missing_token_is_told_apart(
         monkeypatch.setenv("RAY_AUTH_TOKEN", held)
     with answering(status, "no") as address, pytest.raises(ConfigError, match=said):
         JobServer(address)
+
+
+# Following
+
+
+class Breaking(JobServer):
+    """A job server whose log stream breaks as the script says; each stream begins at the beginning."""
+
+    def __init__(self, *streams: list[str | Exception], status: list[str]) -> None:
+        self._streams, self._states = list(streams), status
+
+    async def _tail(self, job: str) -> AsyncGenerator[str]:
+        for chunk in self._streams.pop(0):
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+    def job(self, job: str) -> Job:
+        status = self._states.pop(0) if len(self._states) > 1 else self._states[0]
+        return Job(job, status, None, None, None, "", {})
+
+
+def test_a_stream_that_breaks_is_taken_up_where_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_POLL_S", 0.01)
+    server = Breaking(
+        ["one\n", "two\n", TargetError("cut")],
+        ["one\ntw", TargetError("cut")],
+        ["one\n", "two\nthree\n"],
+        status=["RUNNING", "SUCCEEDED"],
+    )
+    written: list[str] = []
+    assert server.follow("j", written.append).status == "SUCCEEDED"
+    assert "".join(written) == "one\ntwo\nthree\n"
+
+
+def test_a_stream_that_ends_before_its_job_is_taken_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "_POLL_S", 0.01)
+    server = Breaking([], ["a"], ["ab"], status=["PENDING", "RUNNING", "RUNNING", "FAILED"])
+    written: list[str] = []
+    assert server.follow("j", written.append).status == "FAILED"
+    assert "".join(written) == "ab"
+
+
+def test_a_job_server_that_stays_away_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_POLL_S", 0.01)
+    monkeypatch.setattr(jobs, "_LOST_S", 0.05)
+    server = Breaking(*[[TargetError("gone")] for _ in range(100)], status=["RUNNING"])
+    with pytest.raises(TargetError, match="gone"):
+        server.follow("j", lambda text: None)
