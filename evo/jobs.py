@@ -45,22 +45,19 @@ def submit(
     Raises:
         ConfigError: bad input, known before anything is sent.
     """
-    if config is None and resume is None:
-        raise ConfigError("name a config file, or --resume RUN")
     if store is None and config is not None and "store" in config.model_fields_set:
         store = config.store
-    url = _reachable(store)
-    name = resume or (config.name if config is not None else "")
-    words = ["python", "-m", "evo.cli", "search"]
-    if resume is None:
-        assert config is not None  # noqa: S101 - said above
-        wiring.check_names(config)
-        words += [_CONFIG]
-    else:
-        words += ["--resume", resume]
+    if resume is not None:
+        name, what = resume, ["--resume", resume]
         for override in overrides:
-            words += ["--set", override]
-    words += ["--address", "auto", "--db", url]
+            what += ["--set", override]
+    elif config is not None:
+        wiring.check_names(config)
+        name, what = config.name, [_CONFIG]
+    else:
+        raise ConfigError("name a config file, or --resume RUN")
+    url = _reachable(store)
+    words = ["python", "-m", "evo.cli", "search", *what, "--address", "auto", "--db", url]
     with _folder(config, url) as folder:
         return server.submit(words, folder=folder, slug=name, about={"run": name, "store": url})
 
