@@ -65,14 +65,7 @@ def running_head(cpus: int = 2) -> Iterator[Head]:
     token = secrets.token_hex(16)
     (folder / "token").write_text(token)
     ports = _free_ports(9)
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "EVOCLIFF_DB"))}
-    node = clean | {
-        "PATH": f"{Path(sys.executable).parent}:{clean['PATH']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    node.pop("PYTHONPATH", None)  # what a job imports has to be shipped with it
+    node = _node_environment(folder)
     names = (
         "port",
         "dashboard-port",
@@ -103,13 +96,60 @@ def running_head(cpus: int = 2) -> Iterator[Head]:
             start_new_session=True,
         )
     jobs = f"http://127.0.0.1:{ports[1]}"
-    user = clean | {"PYTHONPATH": str(ROOT), "RAY_AUTH_TOKEN": token, "HF_HUB_OFFLINE": "1"}
+    user = _clean_environment() | {
+        "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_TOKEN": token,
+        "HF_HUB_OFFLINE": "1",
+    }
     try:
         _wait(jobs, token, head, folder / "head.log")
         yield Head(ports[0], ports[2], jobs, token, folder, user)
     finally:
         _end(head, folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def another_node(head: Head, *, cpus: int, gpus: int) -> Iterator[None]:
+    """A second node of the head's cluster on this machine; Ray believes in the GPUs that it is told."""
+    names = (
+        "dashboard-agent-listen-port",
+        "dashboard-agent-grpc-port",
+        "runtime-env-agent-port",
+        "metrics-export-port",
+        "node-manager-port",
+        "object-manager-port",
+    )
+    ports = _free_ports(len(names))
+    with (head.folder / "node.log").open("w") as log:
+        node = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+                f"--address=127.0.0.1:{head.port}",
+                *(f"--{name}={port}" for name, port in zip(names, ports, strict=True)),
+                f"--num-cpus={cpus}",
+                f"--num-gpus={gpus}",
+                # In one folder the two nodes would clear away each other's shipped packages.
+                f"--temp-dir={head.folder}/n",
+                "--object-store-memory=100000000",
+            ],
+            cwd=head.folder,
+            env=_node_environment(head.folder),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        children = psutil.Process(node.pid).children(recursive=True)
+        os.killpg(node.pid, signal.SIGTERM)
+        _, alive = psutil.wait_procs(children, timeout=10)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        node.kill()
+        node.wait(timeout=10)
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
@@ -120,6 +160,21 @@ def processes_of(folder: Path) -> list[psutil.Process]:
         if str(folder) in said or str(folder) in str(process.info["cwd"] or ""):
             found.append(process)
     return [p for p in found if p.pid != os.getpid()]
+
+
+def _clean_environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "EVOCLIFF_DB"))}
+
+
+def _node_environment(folder: Path) -> dict[str, str]:
+    clean = _clean_environment()
+    clean.pop("PYTHONPATH", None)  # what a job imports has to be shipped with it
+    return clean | {
+        "PATH": f"{Path(sys.executable).parent}:{clean['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
 
 
 def _wait(jobs: str, token: str, head: subprocess.Popen[bytes], log: Path) -> None:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from platformdirs import user_cache_path
 
-from tests.ray_head import Head, processes_of, running_head
+from tests.ray_head import Head, another_node, processes_of, running_head
 from tests.workers.test_jobs import HOSTILE
 from workers.jobs import JobServer
 
@@ -372,3 +372,27 @@ def test_status_lists_jobs_and_unknown_ones_are_named(head: Head) -> None:
         ("stop", "absent"),
     ):
         assert "absent: no such job" in refused(head.evocliff(*words, *at))
+
+
+def test_a_replica_runs_on_the_node_that_has_the_gpu(
+    head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver on the head, the replica elsewhere: our packages reach that node too."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
+    with another_node(head, cpus=1, gpus=1):
+        server, deadline = JobServer(head.jobs), time.monotonic() + 60
+        while len(server.nodes()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        done = head.evocliff(
+            *("submit", "run.yaml", "--address", head.jobs, "--db", url(head, "two"), "--follow"),
+            *("--set", "target.gpus=1"),
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert count(head, "two", "SELECT count(*) FROM evaluations") == 12
+        too_many = head.evocliff(
+            *("submit", "run.yaml", "--address", head.jobs, "--db", url(head, "two"), "--follow"),
+            *("--set", "target.gpus=1", "--set", "target.replicas=2"),
+        )
+        assert too_many.returncode == 2
+        assert "target (2 replicas) need 2 GPUs in all, the cluster has 1" in too_many.stdout
