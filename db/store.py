@@ -318,6 +318,7 @@ class Store:
                 failure=failure_of(row, paid),
                 gate_decisions=decided_of(row, decisions),
                 embedding=vectors.get((row["prompt_id"], row["embedder"])),
+                cost_usd=row["cost_usd"] or 0.0,
             )
             for row in proposals
         ]

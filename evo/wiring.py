@@ -5,7 +5,7 @@ An edge: it may import everything. Nothing imports it but the other edges.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,12 +19,15 @@ from fitness.types import Evaluation, EvaluationRequest, Gate
 from workers import engines, local_models
 from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
 from workers.interface import (
+    ConfigError,
     Embedder,
     Engine,
     Generation,
     GenerationRequest,
     Sampling,
+    Worker,
 )
+from workers.metering import Account, MeteredEngine
 from workers.pool import Pool
 from workers.replica import EngineWorker
 
@@ -36,19 +39,46 @@ def check(config: Config) -> None:
         ConfigError: an unknown judge, gate, engine, or a model that is neither here nor an id.
     """
     algorithms.require(config.search.algorithm)
+    named = list(config.engines.values())
     for name in config.judges:
         judges.require(name)
-        for model in judges.needs_engine(name):
-            local_models.resolve(model)
+        named += [asked_engine(config, model) for model in judges.needs_engine(name)]
     for name in config.safety:
         safety.require(name)
         if (asked := safety.needs_model(name)) is not None:
-            local_models.resolve(asked)
-    for engine in (config.target, config.proposer.engine):
+            named.append(asked_engine(config, asked))
+    for engine in (config.target, config.proposer.engine, *named):
         if engine is not None:
             engines.require(engine.engine)
-            local_models.resolve(engine.model)
+            if engine.engine not in engines.ENDPOINTS:  # these say at start which models they have
+                local_models.resolve(engine.model)
     local_models.resolve(config.embedder.model)
+
+
+def asked_engine(config: Config, name: str) -> EngineConfig:
+    """The engine behind `llm:NAME`: a block of `engines`, else the model NAME hosted as the target is.
+
+    Raises:
+        ConfigError: the target is on an endpoint, and NAME is neither a block nor the target's model.
+    """
+    if name in config.engines:
+        return config.engines[name]
+    target = config.target
+    if name == target.model and target.adapter is None:
+        same = target.model_dump(include=set(EngineConfig.model_fields))
+        return EngineConfig.model_validate(same | {"replicas": 1})
+    if target.engine in engines.ENDPOINTS:
+        raise ConfigError(
+            f"llm:{name}: the target is on an endpoint, so say where this model is: give it a block "
+            f"under 'engines' and write llm: and the name of the block"
+        )
+    return EngineConfig(
+        engine=target.engine,
+        model=name,
+        dtype=target.dtype,
+        device=target.device,
+        gpus=target.gpus,
+    )
 
 
 def sampling(config: SamplingConfig) -> Sampling:
@@ -65,36 +95,27 @@ def gates(config: Config, embedder: Embedder, hosted: Mapping[str, safety.Hosted
 
 
 def gate_pools(config: Config, cores: int) -> dict[str, Pool[GenerationRequest, Generation]]:
-    """By model, a replica for each safety gate that asks a language model."""
+    """By the name behind `llm:`, a replica for each safety gate that asks a language model."""
     return {
-        settings.model: Pool(
-            partial(
-                _engine_worker, settings.model_dump(mode="json"), _threads(settings, config, cores)
-            ),
+        name: Pool(
+            _hosting(settings, config, cores),
             replicas=1,
             cpus=_cpus(settings, config, cores),
             gpus=settings.gpus,
             name="gate",
         )
-        for settings in _gate_engines(config)
+        for name, settings in _gate_engines(config).items()
     }
 
 
-def _gate_engines(config: Config) -> list[EngineConfig]:
-    """The models of the `llm` gates, hosted as the target is."""
-    models = [safety.needs_model(name) for name in config.safety]
-    target = config.target
-    return [
-        EngineConfig(
-            engine=target.engine,
-            model=model,
-            dtype=target.dtype,
-            device=target.device,
-            gpus=target.gpus,
-        )
-        for model in dict.fromkeys(models)
-        if model is not None
-    ]
+def _gate_engines(config: Config) -> dict[str, EngineConfig]:
+    """The models of the `llm` gates, by the name behind `llm:`; one replica is enough for a gate."""
+    names = [safety.needs_model(name) for name in config.safety]
+    return {
+        name: asked_engine(config, name).model_copy(update={"replicas": 1})
+        for name in names
+        if name is not None
+    }
 
 
 def target_pool(config: Config, cores: int) -> Pool[EvaluationRequest, Evaluation]:
@@ -117,9 +138,7 @@ def proposer_pool(config: Config, cores: int) -> Pool[GenerationRequest, Generat
         return None
     cpus = _cpus(settings, config, cores)
     return Pool(
-        partial(
-            _engine_worker, settings.model_dump(mode="json"), _threads(settings, config, cores)
-        ),
+        _hosting(settings, config, cores),
         replicas=settings.replicas,
         cpus=cpus,
         gpus=settings.gpus,
@@ -128,7 +147,7 @@ def proposer_pool(config: Config, cores: int) -> Pool[GenerationRequest, Generat
 
 
 def proposers(
-    config: Config, seeds: Sequence[Seed], pool: Pool[GenerationRequest, Generation] | None
+    config: Config, seeds: Sequence[Seed], pool: Worker[GenerationRequest, Generation] | None
 ) -> dict[str, Proposer]:
     """Operator name -> proposer, the seeds' own included."""
     made: dict[str, Proposer] = {SeedProposer.name: SeedProposer(seeds)}
@@ -145,25 +164,73 @@ def proposers(
     return made
 
 
+def _hosting(settings: EngineConfig, config: Config, cores: int) -> Callable[[], EngineWorker]:
+    """What builds a bare engine inside a replica."""
+    threads, sharers = _threads(settings, config, cores), _sharers(settings, config)
+    return partial(_engine_worker, settings.model_dump(mode="json"), threads, sharers)
+
+
 def _threads(settings: EngineConfig, config: Config, cores: int) -> int:
     return max(1, int(_cpus(settings, config, cores)))
 
 
 def _cpus(settings: EngineConfig, config: Config, cores: int) -> float:
-    """Cores for each replica: as configured, else the cluster's cores shared evenly."""
+    """Cores for each replica: as configured, else the cluster's cores shared evenly by those that
+    compute here."""
     if settings.cpus is not None:
         return settings.cpus
+    if settings.engine in engines.ENDPOINTS:
+        return 0
     if settings.gpus:
         return 1
-    pools: list[EngineConfig] = [config.target, *_gate_engines(config)]
-    pools += [config.proposer.engine] if config.proposer.engine else []
-    replicas = sum(p.replicas for p in pools if p.cpus is None and not p.gpus)
+    replicas = sum(
+        p.replicas
+        for p in _pools(config)
+        if p.cpus is None and not p.gpus and p.engine not in engines.ENDPOINTS
+    )
     share = cores / replicas
     # Ray wants whole cores from one up; below one, replicas share a core.
     return float(int(share)) if share >= 1 else round(share, 2)
 
 
-def _engine(settings: Mapping[str, Any], threads: int) -> Engine:
+def _pools(config: Config) -> list[EngineConfig]:
+    """What is hosted in replicas of its own."""
+    proposing = config.proposer.engine if "llm" in config.proposer.operators else None
+    return [config.target, *_gate_engines(config).values(), *([proposing] if proposing else [])]
+
+
+def _sharers(settings: EngineConfig, config: Config) -> int:
+    """How many processes ask the endpoint of `settings`: they share its rate limit evenly."""
+    if settings.engine not in engines.ENDPOINTS:
+        return 1
+    judging = [asked_engine(config, m) for name in config.judges for m in judges.needs_engine(name)]
+
+    def asks(engine: EngineConfig) -> bool:
+        return engine.engine in engines.ENDPOINTS and engine.base_url == settings.base_url
+
+    # Judges live beside the target, in its processes.
+    beside = config.target.replicas if any(map(asks, [config.target, *judging])) else 0
+    return max(1, beside + sum(e.replicas for e in _pools(config)[1:] if asks(e)))
+
+
+def _engine(settings: Mapping[str, Any], threads: int, sharers: int = 1) -> Engine:
+    if settings["engine"] in engines.ENDPOINTS:
+        per_minute = {
+            key: None if settings[key] is None else settings[key] / sharers
+            for key in ("requests_per_minute", "tokens_per_minute")
+        }
+        return engines.build(
+            settings["engine"],
+            model=settings["model"],
+            base_url=settings["base_url"],
+            api_key_env=settings["api_key_env"],
+            concurrency=settings["concurrency"],
+            timeout_s=settings["timeout_s"],
+            patience_s=settings["patience_s"],
+            prompt_price=settings["price"]["prompt"],
+            completion_price=settings["price"]["completion"],
+            **per_minute,
+        )
     return engines.build(
         settings["engine"],
         model=settings["model"],
@@ -175,27 +242,44 @@ def _engine(settings: Mapping[str, Any], threads: int) -> Engine:
     )
 
 
+# What two engines that are one may differ in.
+_NOT_THE_ENGINE = {"replicas", "cpus", "gpus", "sampling"}
+
+
 def _evaluator(raw: Mapping[str, Any], threads: int) -> Evaluator:
     """Runs inside a replica."""
     config = Config.model_validate(raw)
-    target = _engine(raw["target"], threads)
+    built: dict[str, Engine] = {}
+    judging = Account()
 
-    def engine_of(model: str) -> Engine:
-        """A judge that is the target itself shares its weights."""
-        if model == config.target.model and config.target.adapter is None:
-            return target
-        return engines.build(config.target.engine, model=model, threads=threads)
+    def engine_for(settings: EngineConfig) -> Engine:
+        """Judges of one model share its weights, with the target too."""
+        kept = set(EngineConfig.model_fields) - _NOT_THE_ENGINE
+        key = settings.model_dump_json(include=kept)
+        if key not in built:
+            built[key] = _engine(
+                settings.model_dump(mode="json"), threads, _sharers(settings, config)
+            )
+        return built[key]
 
+    target = engine_for(config.target)
     return Evaluator(
         target,
-        [judges.build(name, engine_of) for name in config.judges],
+        [
+            judges.build(
+                name,
+                lambda model: MeteredEngine(engine_for(asked_engine(config, model)), judging),
+            )
+            for name in config.judges
+        ],
         sampling=sampling(config.target.sampling),
         system_prompt=config.target.system_text,
         weight=config.search.confidence_weight,
         entropy_weight=config.search.entropy_weight,
+        side_costs=judging.take,
     )
 
 
-def _engine_worker(settings: Mapping[str, Any], threads: int) -> EngineWorker:
+def _engine_worker(settings: Mapping[str, Any], threads: int, sharers: int) -> EngineWorker:
     """Runs inside a replica."""
-    return EngineWorker(_engine(settings, threads))
+    return EngineWorker(_engine(settings, threads, sharers))
