@@ -282,7 +282,8 @@ class Store:
             insert_new(connection, Evaluation, evaluation_rows(run_id, target_id, outcomes))
 
     def replay(self, run_id: str, *, samples: bool = False) -> list[Outcome]:
-        """All that was recorded of a run, in order of completion.
+        """All that was recorded of a run, in order of completion. What an evaluation cost comes back in
+        the cost of its outcome.
 
         Args:
             samples: give evaluations their samples and verdicts too; a search does not need them.

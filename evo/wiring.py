@@ -15,7 +15,7 @@ from evo.operators.seeds import SeedProposer
 from evo.types import Proposer, Seed
 from fitness import judges, safety
 from fitness.evaluate import Evaluator
-from fitness.types import Evaluation, EvaluationRequest, Gate
+from fitness.types import Evaluation, EvaluationRequest, Gate, Judge
 from workers import engines, local_models
 from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
 from workers.interface import (
@@ -118,6 +118,18 @@ def _gate_engines(config: Config) -> dict[str, EngineConfig]:
     }
 
 
+def judge(name: str, named: Mapping[str, EngineConfig]) -> Judge:
+    """A judge in this process, for the command line. `llm:NAME` asks the engine `named` so, else a
+    model that is loaded here."""
+
+    def engine_of(model: str) -> Engine:
+        if model in named:
+            return _engine(named[model].model_dump(mode="json"), threads=None)
+        return engines.build("transformers", model=model)
+
+    return judges.build(name, engine_of)
+
+
 def target_pool(config: Config, cores: int) -> Pool[EvaluationRequest, Evaluation]:
     """Replicas that hold an Evaluator each: fitness is computed beside the model."""
     cpus = _cpus(config.target, config, cores)
@@ -213,7 +225,7 @@ def _sharers(settings: EngineConfig, config: Config) -> int:
     return max(1, beside + sum(e.replicas for e in _pools(config)[1:] if asks(e)))
 
 
-def _engine(settings: Mapping[str, Any], threads: int, sharers: int = 1) -> Engine:
+def _engine(settings: Mapping[str, Any], threads: int | None, sharers: int = 1) -> Engine:
     if settings["engine"] in engines.ENDPOINTS:
         per_minute = {
             key: None if settings[key] is None else settings[key] / sharers

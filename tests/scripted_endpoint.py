@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+PROBE = "Hi"  # what the engine says to find out what is offered
 WORDS = ("Sure.", "Open", "the", "settings", "and", "press", "save.")
 
 
@@ -56,6 +57,7 @@ class ScriptedEndpoint:
     mishaps: deque[Mishap] = field(default_factory=deque)
     asked: list[dict[str, Any]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
+    used: list[tuple[int, int]] = field(default_factory=list)  # prompt and completion tokens
     most_at_once: int = 0
     slow_s: float = 0.0
     port: int = 0
@@ -123,6 +125,8 @@ class ScriptedEndpoint:
             words = sum(len(m["content"].split()) for m in body["messages"])
             tokens = sum(len(c["message"]["content"].split()) for c in choices)
             answer["usage"] = {"prompt_tokens": 5 + words, "completion_tokens": tokens}
+            if body["messages"][-1]["content"] != PROBE:
+                self.used.append((5 + words, tokens))
         return answer
 
     def _choice(self, body: Mapping[str, Any], index: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The judge `llm:MODEL`: a language model reads the prompt, the reasoning and the answer, each apart.
+"""The judge `llm:NAME`: a language model reads the prompt, the reasoning and the answer, each apart.
 
 The three reach it as JSON strings, so that nothing in them can pass for an instruction of ours or for
 the end of its field. Only a complete verdict counts: prose, a refusal, an error or silence leave the

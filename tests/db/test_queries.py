@@ -66,6 +66,23 @@ def test_a_summary_counts_what_the_run_found_and_paid(store: Store, run: RunBuil
     }
 
 
+def test_a_summary_and_the_rows_say_where_the_fitness_is_the_refusal_term_alone(
+    store: Store, run: RunBuilder
+) -> None:
+    seed = run.seed("with", confidence=-0.5)
+    run.evaluated("without", (seed,), confidence=None)
+    assert queries.run_summary(store, "first")["without_confidence"] == 1
+    terms = {row["prompt"]: row["fitness_terms"] for row in queries.query(store)}
+    assert terms == {"with": "refusal+confidence", "without": "refusal"}
+
+
+def test_a_summary_adds_up_what_every_proposal_cost(store: Store, run: RunBuilder) -> None:
+    seed = run.seed("a seed", cost_usd=0.25)
+    run.evaluated("a child", (seed,), cost_usd=0.5)
+    run.turned_away("a third", (seed,))
+    assert queries.run_summary(store, "first")["money_usd"] == 0.75
+
+
 def test_a_run_without_anything_has_a_summary(store: Store, run: RunBuilder) -> None:
     summary = queries.run_summary(store, run.run_id)
     assert (summary["evaluations"], summary["best_fitness"], summary["clusters"]) == (0, None, 0)
