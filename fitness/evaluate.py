@@ -70,12 +70,15 @@ class Evaluator:
     weight: float = DEFAULT_WEIGHT
     entropy_weight: float = 0.0
     side_costs: Callable[[], float] = _free
+    _gone: EvocliffError | None = None  # of a judge that can go on no longer
 
     @property
     def description(self) -> EngineDescription:
         return self.engine.description
 
     async def run(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation | Failure]:
+        if self._gone is not None:
+            raise self._gone
         began = time.perf_counter()
         works = [_Work(request, list(request.known)) for request in requests]
         for work in works:
@@ -84,6 +87,8 @@ class Evaluator:
                     FailureKind.EMPTY, f"{work.request.prompt_id}: the prompt has no text"
                 )
         await self._judge_known([w for w in works if w.failure is None])
+        if self._gone is not None:
+            raise self._gone  # before anything is paid for
         await self._sample(works, lambda request: request.samples_first)
         topped_up = [w for w in works if w.failure is None and self._wants_more(w)]
         await self._sample(topped_up, lambda request: request.samples_max)
@@ -163,17 +168,22 @@ class Evaluator:
             return []
         inputs = [JudgeInput(prompt, s.text, s.reasoning) for prompt, s in items]
         by_judge = await asyncio.gather(*(self._ask(judge, inputs) for judge in self.judges))
-        return list(zip(*by_judge, strict=True))
+        said = [verdicts for verdicts in by_judge if verdicts is not None]
+        return list(zip(*said, strict=True)) if said else [()] * len(items)
 
-    async def _ask(self, judge: Judge, inputs: Sequence[JudgeInput]) -> list[Verdict]:
-        """A judge that breaks down leaves samples unscored; it never makes a verdict."""
+    async def _ask(self, judge: Judge, inputs: Sequence[JudgeInput]) -> list[Verdict] | None:
+        """A judge that breaks down leaves samples unscored; it never makes a verdict. One that can go
+        on no longer (None) says nothing of samples that have been paid for, so that it can be asked
+        again later: they are handed on to be stored, and the next call raises what it raised.
+        """
         try:
             verdicts = await judge.judge(inputs)
             if len(verdicts) == len(inputs):
                 return verdicts
             reason = f"the judge gave {len(verdicts)} verdicts for {len(inputs)} samples"
-        except EvocliffError:
-            raise
+        except EvocliffError as error:
+            self._gone = error
+            return None
         except Exception as error:  # noqa: BLE001 - whatever a judge raises is an unscored sample
             reason = f"{type(error).__name__}: {error}"
         return [Verdict.unscored(judge.name, judge.version, reason) for _ in inputs]

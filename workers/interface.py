@@ -136,6 +136,7 @@ class Ability(StrEnum):
     LOGPROBS = "logprobs"
     HIDDEN_STATES = "hidden_states"
     ADAPTERS = "adapters"
+    DEADLINES = "deadlines"  # ends every request by itself, so nobody else needs to watch the time
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,15 @@ from typing import Annotated
 
 import typer
 
-_DISTRIBUTIONS = ("torch", "transformers", "ray", "sentence-transformers", "sqlalchemy", "vllm")
+_DISTRIBUTIONS = (
+    "torch",
+    "transformers",
+    "ray",
+    "sentence-transformers",
+    "sqlalchemy",
+    "openai",
+    "vllm",
+)
 _LOW_DISK_GIB = 5.0
 
 

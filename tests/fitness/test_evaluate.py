@@ -13,7 +13,7 @@ from fitness.judges.embedded import EmbeddedJudge
 from fitness.judges.prefix import PrefixJudge
 from fitness.types import Evaluation, EvaluationRequest, JudgedSample, JudgeInput, Unscored, Verdict
 from tests.fakes import FakeEngine
-from workers.interface import Failure, FailureKind, Generation
+from workers.interface import Failure, FailureKind, Generation, TargetError
 from workers.metering import Account
 
 
@@ -106,6 +106,19 @@ def test_a_broken_judge_leaves_samples_unscored_and_makes_no_verdict(raises: boo
     # What was paid for is handed on to be stored; the first round says too little for a second one.
     assert len(alone.samples) == alone.n_new == 4
     assert alone.target_tokens == sum(s.sample.n_tokens for s in alone.samples) > 0
+
+
+def test_a_judge_that_is_gone_ends_the_work_after_what_was_paid_for_is_handed_on() -> None:
+    class Gone(BrokenJudge):
+        async def judge(self, inputs: Sequence[JudgeInput]) -> list[Verdict]:
+            raise TargetError("the judge's endpoint is gone")
+
+    evaluator = Evaluator(FakeEngine(), [Gone("gone")])
+    result = evaluate(evaluator, "always")
+    assert isinstance(result, Unscored)
+    assert [s.verdicts for s in result.samples] == [()] * 4
+    with pytest.raises(TargetError, match="endpoint is gone"):
+        evaluate(evaluator, "never")
 
 
 def test_without_log_probabilities_there_is_no_confidence() -> None:

@@ -353,6 +353,7 @@ class OpenAIEngine:
             self._options.discard("logprobs")
         if len(reply.choices) < 2:
             self._options.discard("n")
+        gives_logprobs = [Ability.LOGPROBS] if "logprobs" in self._options else []
         served = [self._url, reply.model or self._model, card.root if card else None]
         return EngineDescription(
             engine="openai",
@@ -362,7 +363,7 @@ class OpenAIEngine:
             dtype="endpoint",
             device=self._host,
             context_tokens=card.context_tokens if card else None,
-            abilities=frozenset({Ability.LOGPROBS} if "logprobs" in self._options else ()),
+            abilities=frozenset({Ability.DEADLINES, *gives_logprobs}),
         )
 
     async def _models(self, backoff: Backoff) -> list[ModelCard]:
