@@ -172,9 +172,8 @@ def test_what_an_endpoint_turns_down_is_found_at_start_and_left_out(
         (answer,) = answered(engine, request(n=3))
         assert len(answer.samples) == 3
         assert not any(refused in sent for sent in endpoint.asked)
-        if named:
-            kept = {"n", "seed", "logprobs"} - {refused}
-            assert all(kept - {"n"} <= set(sent) for sent in endpoint.asked)
+        kept = {"seed", "logprobs"} - {refused}
+        assert all(kept <= set(sent) for sent in endpoint.asked)
 
 
 def test_models_that_want_max_completion_tokens_get_it(engine_of: Engines) -> None:
@@ -208,6 +207,28 @@ def test_servers_with_defaults_of_their_own_are_told_to_leave_them(
         answered(engine_of(endpoint), request())
         assert endpoint.asked[0]["top_k"] == 0
         assert endpoint.asked[0]["min_p"] == 0.0
+        assert endpoint.asked[0]["top_logprobs"] == (1 if owner == "llamacpp" else 0)
+
+
+def test_a_server_that_fails_over_n_is_asked_without_it_at_once(
+    engine_of: Engines, time: FakeTime
+) -> None:
+    error = {"error": {"code": 500, "message": "Only one completion choice is allowed"}}
+    card = {"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096}}
+    with scripted_endpoint(models=[card]) as endpoint:
+        endpoint.mishaps.extend([Mishap(500, error)] * 2)
+        engine = engine_of(endpoint)
+        assert engine.description.context_tokens == 4096
+        answered(engine, request(n=2))
+        assert [("n" in sent, "seed" in sent) for sent in endpoint.asked] == [(False, True)] * 2
+
+
+def test_an_endpoint_that_is_busy_at_start_is_waited_for(
+    endpoint: ScriptedEndpoint, engine_of: Engines, time: FakeTime
+) -> None:
+    endpoint.mishaps.append(Mishap(429, {}, {"Retry-After": "40"}))
+    engine_of(endpoint)
+    assert time.now_s >= 40.0
 
 
 @pytest.mark.parametrize(
@@ -301,7 +322,7 @@ def test_a_hang_is_cut_off_and_tried_again(endpoint: ScriptedEndpoint, engine_of
         (Mishap(400, {"error": {"code": "content_filter"}}), FailureKind.FILTERED, 1),
         (Mishap(400, {"error": {"message": "maximum context length"}}), FailureKind.OVERLONG, 1),
         (
-            Mishap(400, {"error": {"type": "exceed_context_size_error"}}),
+            Mishap(400, {"error": {"code": 400, "type": "exceed_context_size_error"}}),
             FailureKind.OVERLONG,
             1,
         ),

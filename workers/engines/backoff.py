@@ -47,11 +47,13 @@ class Backoff:
     most_s      no delay of our own choice is longer
     patience_s  an endpoint that nobody reaches for so long is given up, and so is one that asks for
                 a longer wait
+    most_tries  of one request that is answered, whatever the trouble
     """
 
     first_s: float = 0.5
     most_s: float = 10.0
     patience_s: float = 90.0
+    most_tries: int = MANY_TRIES
 
     def delay_s(
         self, trouble: Trouble, failed: int, elapsed_s: float, chance: float
@@ -68,9 +70,11 @@ class Backoff:
         [0.25, 0.5, 1.0, 5.0]
         >>> Backoff().delay_s(cut, 3, 90.0, 0.0)
         """
-        if trouble.fatal or (trouble.tries is not None and failed >= trouble.tries):
-            return None
-        if trouble.tries is None and elapsed_s >= self.patience_s:
+        if trouble.tries is None:
+            ended = elapsed_s >= self.patience_s
+        else:
+            ended = failed >= min(trouble.tries, self.most_tries)
+        if ended or trouble.fatal:
             return None
         longest = min(self.most_s, self.first_s * 2.0 ** min(failed - 1, 60))
         delay = longest / 2 * (1 + chance)

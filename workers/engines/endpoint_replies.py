@@ -74,19 +74,25 @@ class Reply(_Part):
     usage: Usage
 
 
+class _Meta(_Part):
+    n_ctx: int | None = None
+
+
 class ModelCard(_Part):
     """One entry of `GET /models`. Endpoints name the context differently, and most do not."""
 
     id: str
     owned_by: str | None = None
     root: str | None = None
-    max_model_len: int | None = None
+    max_model_len: int | None = None  # vLLM
+    meta: _Meta | None = None  # llama.cpp
     context_length: int | None = None
     context_window: int | None = None
 
     @property
     def context_tokens(self) -> int | None:
-        return self.max_model_len or self.context_length or self.context_window
+        served = self.meta.n_ctx if self.meta else None
+        return self.max_model_len or served or self.context_length or self.context_window
 
 
 class _ModelList(_Part):
@@ -198,11 +204,11 @@ def read_error(
     error = body.get("error", body) if isinstance(body, Mapping) else body
     fields: Mapping[str, Any] = error if isinstance(error, Mapping) else {}
     said = _said(fields, error)
-    code = str(fields.get("code") or fields.get("type") or "")
+    codes = {str(fields.get(name) or "") for name in ("code", "type")}
     parameter = fields.get("param")
     kind, tries, fatal, meaning = FailureKind.ENGINE, ONCE, False, "refused the request"
     more: int | None = tries
-    if status == 429 and code in _NO_MONEY:
+    if status == 429 and codes & _NO_MONEY:
         fatal, meaning = True, "has no credit left for this key"
     elif status == 429:
         more, meaning = MANY_TRIES, "asks for fewer requests"
@@ -215,9 +221,9 @@ def read_error(
     elif status == 403:
         meaning = f"does not let {key_name} do this"
     elif status in (400, 413, 422):
-        if "content_filter" in code or "content_policy" in code:
+        if any("content_filter" in code or "content_policy" in code for code in codes):
             kind, meaning = FailureKind.FILTERED, "filtered the prompt"
-        elif status == 413 or _OVERLONG.search(f"{code} {said}"):
+        elif status == 413 or _OVERLONG.search(" ".join([*codes, said])):
             kind, meaning = FailureKind.OVERLONG, "finds the prompt too long"
     elif status == 500:
         more, meaning = SOME_TRIES, "failed"  # often this request's fault, so not for ever

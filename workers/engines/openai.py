@@ -57,6 +57,7 @@ T = TypeVar("T")
 DEFAULT_URL = "https://api.openai.com/v1"
 _CONNECT_S = 10.0
 _START_PATIENCE_S = 5.0
+_START_TRIES = 2
 # A guess for the token rate limit before the endpoint has counted; settled by its count afterwards.
 _CHARS_PER_TOKEN = 4
 # Decoding settings that these servers would else take from the model's own defaults: switched off.
@@ -64,8 +65,12 @@ _NEUTRAL: Mapping[str, Mapping[str, float]] = {
     "vllm": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},
     "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
 }
-# What is asked for where it is offered; the probe drops from the front what nobody names as the cause.
-_OPTIONS = ("seed", "logprobs", "n")
+# Alternatives that have to be asked for before llama.cpp gives the log-probability of the token itself.
+_TOP_LOGPROBS = {"llamacpp": 1}
+# What is asked for where it is offered -> how an endpoint names it when it turns a request down.
+_OPTIONS = {"n": r"\bn\b|completion choice", "logprobs": r"logprobs", "seed": r"\bseed\b"}
+# Where it names nothing: what to leave out, in this order.
+_DOUBTS = ({"n"}, {"logprobs"}, {"seed"}, set(_OPTIONS))
 
 _log = logging.getLogger(__name__)
 
@@ -147,6 +152,7 @@ class OpenAIEngine:
         self._options = set(_OPTIONS)
         self._limit_name = "max_tokens"
         self._neutral: Mapping[str, float] = {}
+        self._top_logprobs = 0
         self._unclaimed_usd = 0.0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -259,7 +265,7 @@ class OpenAIEngine:
         if n > 1 and "n" in self._options:
             body["n"] = n
         if "logprobs" in self._options:
-            body |= {"logprobs": True, "top_logprobs": 0}
+            body |= {"logprobs": True, "top_logprobs": self._top_logprobs}
         if "seed" in self._options:
             body["seed"] = seed
         return body
@@ -286,7 +292,9 @@ class OpenAIEngine:
             self._limit.settle(reserved, 0)
             failed += 1
             elapsed = around.clock() - began
-            delay = backoff.delay_s(result, failed, elapsed, around.chance())
+            # One that asks us to wait is there: it gets all our patience.
+            patient = self._backoff if result.status == 429 else backoff
+            delay = patient.delay_s(result, failed, elapsed, around.chance())
             if delay is None:
                 return _after(result, failed, elapsed)
             _log.warning("%s: %s; trying again in %.1f s", self._host, result.message, delay)
@@ -334,20 +342,20 @@ class OpenAIEngine:
         Raises:
             ConfigError: there is none.
         """
-        hurried = replace(
-            self._backoff, patience_s=min(self._backoff.patience_s, _START_PATIENCE_S)
-        )
+        patience_s = min(self._backoff.patience_s, _START_PATIENCE_S)
+        hurried = replace(self._backoff, patience_s=patience_s, most_tries=_START_TRIES)
         cards = await self._models(hurried)
         card = next((c for c in cards if c.id == self._model), None)
         served_by = next((c.owned_by for c in cards if c.owned_by), None)
         self._neutral = _NEUTRAL.get(served_by or "", {})
-        hello = (Message("user", "Hi"),)
+        self._top_logprobs = _TOP_LOGPROBS.get(served_by or "", 0)
+        hello, kept, doubts = (Message("user", "Hi"),), set(_OPTIONS), list(_DOUBTS)
         while True:
             body = {self._limit_name: 1, "temperature": 1.0, "top_p": 1.0, **self._neutral}
             reply = await self._ask(hello, body | self._optional(2, 1), hurried)
             if isinstance(reply, Reply):
                 break
-            if not self._do_without(reply):
+            if not self._do_without(reply, kept, doubts):
                 raise ConfigError(self._explain(reply, cards))
         if any(c.logprobs_of_tokens is None for c in reply.choices):
             self._options.discard("logprobs")
@@ -393,19 +401,20 @@ class OpenAIEngine:
                 raise ConfigError(self._explain(trouble, []))
             await self._around.sleep(delay)
 
-    def _do_without(self, trouble: Trouble) -> bool:
-        """Ask for less after a request that was turned down; False when nothing is left to drop."""
+    def _do_without(self, trouble: Trouble, kept: set[str], doubts: list[set[str]]) -> bool:
+        """Ask for less after a request that was turned down: what it names is not `kept`, else one of
+        the `doubts` is left out for once. False when nothing is left to try."""
         if trouble.kind is not FailureKind.ENGINE or trouble.status not in (400, 422, 500):
             return False
-        blamed = trouble.parameter or trouble.message
         if "max_completion_tokens" in trouble.message and self._limit_name == "max_tokens":
             self._limit_name = "max_completion_tokens"
             return True
-        left = [option for option in _OPTIONS if option in self._options]
-        named = [option for option in left if re.search(rf"\b{option}\b", blamed)]
-        if not left:
+        blamed = trouble.parameter or trouble.message
+        named = {option for option in self._options if re.search(_OPTIONS[option], blamed)}
+        if not named and not doubts:
             return False
-        self._options.discard((named or left)[0])
+        kept -= named
+        self._options = kept - (set() if named else doubts.pop(0))
         return True
 
     def _explain(self, trouble: Trouble, cards: Sequence[ModelCard]) -> str:
