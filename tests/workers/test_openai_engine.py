@@ -13,7 +13,8 @@ import pytest
 
 from tests.scripted_endpoint import Mishap, ScriptedEndpoint, scripted_endpoint
 from workers.engines import rate_limit
-from workers.engines.openai import OpenAIEngine, Surroundings
+from workers.engines.endpoint_client import Surroundings
+from workers.engines.openai import OpenAIEngine
 from workers.interface import (
     Ability,
     ConfigError,
@@ -522,6 +523,22 @@ def test_an_endpoint_that_can_answer_nobody_any_more_ends_the_run(
     assert len(endpoint.asked) == 1
 
 
+def test_closing_lets_go_of_those_who_wait(endpoint: ScriptedEndpoint, engine_of: Engines) -> None:
+    engine = engine_of(endpoint)
+    endpoint.slow_s = 0.5
+
+    async def close_while_waiting() -> None:
+        waiting = asyncio.ensure_future(engine.generate([request()]))
+        while not endpoint.asked:
+            await asyncio.sleep(0.01)
+        await engine.close()
+        await engine.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(close_while_waiting())
+
+
 # Bad input
 
 
@@ -594,7 +611,12 @@ def test_the_key_is_sent_and_shows_nowhere(
             run(engine, request())
         assert set(endpoint.authorizations) == {f"Bearer {KEY}"}
     seen = [caplog.text, repr(engine), repr(engine.description), repr(failure), str(caught.value)]
-    seen += [repr(vars(engine)), repr(caught.value.__context__), repr(caught.value.__cause__)]
+    seen += [
+        repr(vars(engine)),
+        repr(vars(engine._endpoint)),
+        repr(caught.value.__context__),
+        repr(caught.value.__cause__),
+    ]
     assert not any(KEY in text for text in seen)
     assert "trying again" in caplog.text
 
