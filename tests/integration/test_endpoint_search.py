@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 import db
 import evo
 from db import queries
+from evo import api
 from evo.cli import app
 from tests.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
+from workers.interface import TargetError
 
 pytestmark = pytest.mark.slow
 
@@ -138,6 +140,34 @@ def test_an_endpoint_that_is_away_for_20_s_costs_time_and_no_evaluation(
     assert summary["evaluations"] == 40
     assert summary["wall_s"] >= 20
     assert not {"engine", "timeout", "replica_lost"} & set(summary["rejected"])
+
+
+def test_an_endpoint_that_is_gone_ends_the_run_which_can_be_resumed(
+    endpoint: ScriptedEndpoint, tmp_path: Path
+) -> None:
+    def leave() -> None:
+        while len(endpoint.used) < 8:
+            time.sleep(0.02)
+        endpoint.go_away()
+
+    absence = threading.Thread(target=leave, daemon=True)
+    absence.start()
+    url = f"sqlite:///{tmp_path}/run.db"
+    given = config(endpoint, budget={"evaluations": 40}, name="gone")
+    given["engines"]["served"]["patience_s"] = 2.0
+    with pytest.raises(TargetError, match="connection failed"):
+        evo.search(given, store=url)
+    absence.join()
+    with contextlib.closing(db.open(url, read_only=True)) as store:
+        (left,) = queries.runs(store)
+        before = queries.run_summary(store, "gone")
+    assert left["status"] == "interrupted"
+    endpoint.begin()
+    summary = evo.search(api.stored_config(url, "gone"), store=url, resume="gone").summary()
+    assert (summary["status"], summary["evaluations"]) == ("finished", 40)
+    assert summary["samples"] > before["samples"] > 0
+    charged = sum(prompt * 1e-3 + completion * 5e-3 for prompt, completion in endpoint.used)
+    assert charged / 2 < summary["money_usd"] < charged + 1e-9
 
 
 @pytest.mark.parametrize(
