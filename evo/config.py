@@ -60,24 +60,19 @@ class PriceConfig(Section):
     completion: float = Field(0.0, ge=0.0)
 
 
-# Keys that not every engine knows -> the engines that do.
-_WEIGHTS = ("transformers",)
-_ENDPOINT = ("openai",)
-_KNOWN_BY: Mapping[str, Sequence[str]] = {
-    "adapter": _WEIGHTS,
-    "dtype": _WEIGHTS,
-    "device": _WEIGHTS,
-    "gpus": _WEIGHTS,
-    "batch_tokens": _WEIGHTS,
-    "base_url": _ENDPOINT,
-    "api_key_env": _ENDPOINT,
-    "concurrency": _ENDPOINT,
-    "requests_per_minute": _ENDPOINT,
-    "tokens_per_minute": _ENDPOINT,
-    "timeout_s": _ENDPOINT,
-    "patience_s": _ENDPOINT,
-    "price": _ENDPOINT,
-}
+# Engines that ask a server; what only they know, and what only models that run here know.
+_ENDPOINTS = ("openai",)
+_OF_ENDPOINTS = (
+    "base_url",
+    "api_key_env",
+    "concurrency",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "timeout_s",
+    "patience_s",
+    "price",
+)
+_OF_MODELS_HERE = ("adapter", "dtype", "device", "gpus", "batch_tokens")
 
 
 class EngineConfig(Section):
@@ -105,12 +100,11 @@ class EngineConfig(Section):
 
     @model_validator(mode="after")
     def _only_what_the_engine_knows(self) -> EngineConfig:
-        for key, engines in _KNOWN_BY.items():
-            changed = getattr(self, key) != EngineConfig.model_fields[key].default
-            if changed and self.engine not in engines:
-                raise ValueError(
-                    f"'{key}' is for the engine {' or '.join(engines)}, not for '{self.engine}'"
-                )
+        asks = self.engine in _ENDPOINTS
+        for key in _OF_MODELS_HERE if asks else _OF_ENDPOINTS:
+            if getattr(self, key) != EngineConfig.model_fields[key].default:
+                whom = "models that run here" if asks else "endpoints (engine: openai)"
+                raise ValueError(f"'{key}' is for {whom}, not for the engine '{self.engine}'")
         return self
 
     @model_validator(mode="after")

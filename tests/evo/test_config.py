@@ -56,8 +56,11 @@ def test_environment_variables_are_expanded(tmp_path: Path) -> None:
         ("target: {model: m, sampling: {temperature: -1}}", "target.sampling.temperature"),
         ("name: ''", "name"),
         ("budget: {money: 1}", "budget.money needs a price"),
-        ("target: {model: m, base_url: 'http://a/v1'}", "'base_url' is for the engine openai"),
-        ("target: {engine: openai, model: m, dtype: float32}", "'dtype' is for the engine"),
+        ("target: {model: m, base_url: 'http://a/v1'}", "'base_url' is for endpoints"),
+        (
+            "target: {engine: openai, model: m, dtype: float32}",
+            "'dtype' is for models that run here",
+        ),
         ("target: {engine: openai, model: m, base_url: here}", "'base_url' is an address such as"),
         ("target: {engine: openai, model: m, timeout_s: 0}", "target.timeout_s"),
         (

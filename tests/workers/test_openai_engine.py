@@ -430,12 +430,13 @@ def test_one_call_that_is_told_to_wait_holds_back_the_others(
     assert time.now_s >= 20.0
 
 
-def test_a_wait_beyond_our_patience_is_a_failure_at_once(
+def test_a_wait_beyond_our_patience_ends_the_run_at_once(
     endpoint: ScriptedEndpoint, engine_of: Engines, time: FakeTime
 ) -> None:
     engine = engine_of(endpoint)
     endpoint.mishaps.append(Mishap(429, {}, {"Retry-After": "86400"}))
-    assert failed(engine, request()).kind is FailureKind.ENGINE
+    with pytest.raises(TargetError, match=r"asks to wait 86400 s.*can be resumed"):
+        run(engine, request())
     assert time.slept == []
 
 

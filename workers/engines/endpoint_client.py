@@ -128,7 +128,7 @@ class Endpoint:
             patient = self.backoff if hurried is None or result.status == 429 else hurried
             delay = patient.delay_s(result, failed, elapsed, around.chance())
             if delay is None:
-                return _after(result, failed, elapsed)
+                return _after(result, failed, elapsed, patient.patience_s)
             _log.warning("%s: %s; trying again in %.1f s", self.host, result.message, delay)
             if result.status == 429:
                 self._limit.hold(around.clock() + delay)
@@ -211,11 +211,16 @@ def _client(url: str, key: str | None, timeout_s: float) -> openai.AsyncOpenAI:
     )
 
 
-def _after(trouble: Trouble, failed: int, elapsed_s: float) -> Trouble:
-    """The trouble that a request ends with. An endpoint that nobody reached for so long is gone."""
+def _after(trouble: Trouble, failed: int, elapsed_s: float, patience_s: float) -> Trouble:
+    """The trouble that a request ends with. An endpoint that nobody reached for so long is gone, and
+    so is one that will not have us back in time."""
     tried = f"{trouble.message}, tried {failed} times in {elapsed_s:.0f} s"
     message = tried if failed > 1 else trouble.message
-    return replace(trouble, message=message, fatal=trouble.fatal or trouble.tries is None)
+    wait_s = trouble.retry_after_s or 0.0
+    if wait_s > patience_s:
+        message += f"; it asks to wait {wait_s:.0f} s"
+    gone = trouble.tries is None or wait_s > patience_s
+    return replace(trouble, message=message, fatal=trouble.fatal or gone)
 
 
 def _json(content: bytes) -> object:

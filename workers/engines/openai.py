@@ -195,7 +195,7 @@ class OpenAIEngine:
         made = samples(replies, request.first_index, _is_neutral(request.sampling))
         if isinstance(made, Failure):
             return Failure(made.kind, f"{request.key}: {made.message}")
-        # What failed requests have cost is put on the next one that succeeds: no cent is lost.
+        # What failed requests have cost is put on the next one that succeeds.
         cost_usd, self._unclaimed_usd = self._unclaimed_usd, 0.0
         return Generation(tuple(made), sum(r.usage.prompt_tokens for r in replies), cost_usd)
 
