@@ -151,6 +151,8 @@ class Proposal(Base):
     # JSON, and the embedder. NULL: it had none.
     gates: Mapped[str | None] = mapped_column(Text)
     embedder: Mapped[str | None] = mapped_column(String(120))
+    # What endpoints charged for all of it, drafting, gates, samples and verdicts. NULL: not recorded.
+    cost_usd: Mapped[float | None]
 
 
 class Lineage(Base):

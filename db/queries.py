@@ -56,8 +56,10 @@ def runs(store: Store) -> list[dict[str, Any]]:
 def run_summary(store: Store, run: str) -> dict[str, Any]:
     """The counts of one run, as `show RUN --json` prints them.
 
-    samples and target_tokens are what this run paid for; cache_hits are evaluations that cost
-    nothing; over_refusals leave the seeds out (those are seed_over_refusals); clusters are
+    samples, target_tokens, prompt_tokens (read by the target for its evaluations) and money_usd
+    (charged by endpoints) are what this run paid for; cache_hits are evaluations that cost nothing;
+    without_confidence are evaluations whose fitness is the refusal term alone, because the target's
+    engine gave no log-probabilities; over_refusals leave the seeds out (those are seed_over_refusals); clusters are
     over-refusals no two of which have a cosine of `found.CLUSTER_COSINE` or more; rejected counts
     proposals by the kind of their failure.
     """
@@ -68,10 +70,15 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
             select(
                 func.count().label("evaluations"),
                 func.coalesce(func.sum(Evaluation.target_tokens), 0).label("target_tokens"),
+                func.coalesce(func.sum(Evaluation.prompt_tokens), 0).label("prompt_tokens"),
                 func.coalesce(func.sum(Evaluation.n_unscored), 0).label("unscored"),
+                func.count(Evaluation.confidence).label("with_confidence"),
                 func.max(Evaluation.fitness).label("best_fitness"),
             ).where(Evaluation.run_id == run_id)
         ).one()
+        money_usd = connection.scalar(
+            select(func.sum(Proposal.cost_usd)).where(Proposal.run_id == run_id)
+        )
         cache_hits = connection.scalar(
             select(func.count())
             .select_from(Evaluation)
@@ -111,10 +118,13 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         "evaluations": sums.evaluations,
         "samples": samples or 0,
         "target_tokens": int(sums.target_tokens + unscored.tokens),
+        "prompt_tokens": int(sums.prompt_tokens),
+        "money_usd": money_usd or 0.0,
         "over_refusals": len(over_refusals),
         "clusters": clusters,
         "seed_over_refusals": len(hits) - len(over_refusals),
         "best_fitness": sums.best_fitness,
+        "without_confidence": sums.evaluations - sums.with_confidence,
         "unscored": int(sums.unscored + unscored.samples),
         "wall_s": row.wall_s,
         "replica_busy": row.replica_busy,
@@ -146,7 +156,8 @@ def query(
     """Prompts as plain rows, one for each run in which a prompt was evaluated.
 
     With safety "harmful" or "controversial" the prompts that the gates turned away are there too,
-    without a refusal rate. `novelty` (with sort="novelty") is the mean cosine distance to the five
+    without a refusal rate. `fitness_terms` says what the fitness is made of: "refusal" alone where the
+    engine gave no log-probabilities, else "refusal+confidence". `novelty` (with sort="novelty") is the mean cosine distance to the five
     nearest other prompts of the result.
 
     Args:
@@ -192,6 +203,7 @@ COLUMNS = (
     "refusal_high",
     "fitness",
     "confidence",
+    "fitness_terms",
     "n_samples",
     "safety",
 )
@@ -215,6 +227,7 @@ def _row(f: Found) -> dict[str, Any]:
         s and s.refusal_high,
         s and s.fitness,
         s and s.confidence,
+        s and ("refusal" if s.confidence is None else "refusal+confidence"),
         s and s.n_samples,
         f.safety.value,
     )

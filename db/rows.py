@@ -126,6 +126,7 @@ def ending(outcome: Outcome, embedder: str) -> dict[str, Any]:
         "status": "evaluated" if outcome.evaluation else "failed",
         "gates": _names((d.gate, d.version) for d in outcome.gate_decisions),
         "embedder": None if _vector(outcome) is None else embedder,
+        "cost_usd": _number(outcome.cost_usd),
     }
     if outcome.candidate is not None:
         values |= candidate_row(outcome.candidate)

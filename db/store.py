@@ -282,7 +282,8 @@ class Store:
             insert_new(connection, Evaluation, evaluation_rows(run_id, target_id, outcomes))
 
     def replay(self, run_id: str, *, samples: bool = False) -> list[Outcome]:
-        """All that was recorded of a run, in order of completion.
+        """All that was recorded of a run, in order of completion. What an evaluation cost comes back in
+        the cost of its outcome.
 
         Args:
             samples: give evaluations their samples and verdicts too; a search does not need them.
@@ -318,6 +319,7 @@ class Store:
                 failure=failure_of(row, paid),
                 gate_decisions=decided_of(row, decisions),
                 embedding=vectors.get((row["prompt_id"], row["embedder"])),
+                cost_usd=row["cost_usd"] or 0.0,
             )
             for row in proposals
         ]

@@ -32,6 +32,7 @@ from workers.interface import (
     GenerationRequest,
     StoreError,
 )
+from workers.metering import Account, MeteredWorker
 
 if TYPE_CHECKING:
     import datasets
@@ -39,6 +40,19 @@ if TYPE_CHECKING:
     from db.store import Claim, Store
     from workers.pool import Pool
 
+# What says nothing of the results: a resumed run may differ in it.
+_CHANGEABLE = (
+    "budget.",
+    "target.replicas",
+    "target.cpus",
+    "target.gpus",
+    "target.api_key_env",
+    "target.concurrency",
+    "target.requests_per_minute",
+    "target.tokens_per_minute",
+    "target.timeout_s",
+    "target.patience_s",
+)
 _HEARTBEAT_S = 5.0
 _WATCH_S = 0.25
 
@@ -144,15 +158,17 @@ def search(
 
 
 def stored_config(url: str, run: str, overrides: Sequence[str] = ()) -> Config:
-    """The config that a run was begun with; only its budget and its replicas may be changed.
+    """The config that a run was begun with; only its budget, its replicas and how hard its endpoint
+    is pressed may be changed.
 
     Raises:
         ConfigError: no such run, or an override of something else.
     """
     for override in overrides:
-        if not override.startswith(("budget.", "target.replicas", "target.cpus", "target.gpus")):
+        if not override.startswith(_CHANGEABLE):
             raise ConfigError(
-                f"--set {override}: a resumed run may change its budget.* and target.replicas only"
+                f"--set {override}: a resumed run may change its budget.* and target.replicas only, "
+                "and of an endpoint its rates, times and api_key_env"
             )
     with contextlib.closing(db.open(url, read_only=True)) as opened:
         stored = opened.stored_config(run)
@@ -173,6 +189,7 @@ class _Session:
     ) -> None:
         self._config, self._seeds, self._store, self._url = config, seeds, store, url
         self._claim, self._watch = claim, watch
+        self._side_costs = Account()
 
     async def run(self) -> Run:
         """Load, search, end. The pools are closed whatever happens."""
@@ -191,7 +208,8 @@ class _Session:
             if proposing is not None:
                 await proposing.start()
             hosted = {
-                model: (pool, (await pool.start()).revision) for model, pool in gating.items()
+                name: (MeteredWorker(pool, self._side_costs), (await pool.start()).revision)
+                for name, pool in gating.items()
             }
             gates = wiring.gates(self._config, embedder, hosted)
             return await self._search(target, proposing, embedder, gates, description)
@@ -219,13 +237,18 @@ class _Session:
         store.register_seeds(self._seeds)
         loop = Loop(
             search=Search(config, self._seeds),
-            proposers=wiring.proposers(config, self._seeds, proposing),
+            proposers=wiring.proposers(
+                config,
+                self._seeds,
+                None if proposing is None else MeteredWorker(proposing, self._side_costs),
+            ),
             gates=gates,
             embedder=embedder,
             evaluator=target,
             recorder=_RunRecorder(store, claim.run_id, target_id, embedder.name),
             clock=time.monotonic,
             in_flight=config.search.in_flight * config.target.replicas,
+            side_costs=self._side_costs.take,
         )
         pending = store.pending(claim.run_id)
         differing = loop.replay(store.replay(claim.run_id), pending, claim.wall_s)

@@ -13,10 +13,13 @@ _PROPOSALS_WITHOUT_EVALUATION_BUDGET = 1_000_000
 
 @dataclass(slots=True)
 class Spent:
-    """What a run has used up so far. `stalled` counts evaluations since the last new over-refusal."""
+    """What a run has used up so far. `stalled` counts evaluations since the last new over-refusal;
+    `prompt_tokens` are those that the target read for its evaluations."""
 
     evaluations: int = 0
     target_tokens: int = 0
+    prompt_tokens: int = 0
+    money_usd: float = 0.0
     wall_s: float = 0.0
     stalled: int = 0
     proposals: int = 0
@@ -32,6 +35,8 @@ def stop_reason(budget: BudgetConfig, spent: Spent) -> str | None:
         return f"budget: {spent.wall_s:.0f} s of wall clock"
     if budget.stall is not None and spent.stalled >= budget.stall:
         return f"stall: {spent.stalled} evaluations without a new over-refusal"
+    if budget.money is not None and spent.money_usd >= budget.money:
+        return f"budget: {spent.money_usd:.4f} USD"
     if spent.proposals >= most_proposals(budget):
         return f"budget: {spent.proposals} proposals, most of them rejected"
     return None

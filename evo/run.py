@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from evo.archive import Vectors
@@ -64,6 +64,10 @@ class Progress:
     stopping: bool = False
 
 
+def _free() -> float:
+    return 0.0
+
+
 @dataclass(slots=True)
 class Loop:
     """One run under way. `run` returns the reason why it ended.
@@ -79,6 +83,7 @@ class Loop:
     recorder: Recorder
     clock: Callable[[], float]
     in_flight: int = 2
+    side_costs: Callable[[], float] = _free  # USD of proposers and gates since it was last asked
     progress: Progress = field(default_factory=Progress)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     _met: set[str] = field(default_factory=set)  # prompt ids that have passed the duplicate gate
@@ -179,9 +184,11 @@ class Loop:
     def _count(self, outcome: Outcome) -> None:
         spent = self.progress.spent
         spent.proposals += 1
+        spent.money_usd += outcome.cost_usd
         if outcome.evaluation:
             spent.evaluations += 1
             spent.target_tokens += outcome.evaluation.target_tokens
+            spent.prompt_tokens += outcome.evaluation.prompt_tokens
             self.progress.samples += outcome.evaluation.n_new
             self.progress.unscored += outcome.evaluation.score.n_unscored
             self.progress.cache_hits += outcome.evaluation.n_new == 0
@@ -242,7 +249,12 @@ class Loop:
                 )
                 if failed:
                     self._met.discard(candidates[place].prompt_id)  # may be tried again
-        return [outcome for outcome in outcomes if outcome is not None]
+        return self._priced([outcome for outcome in outcomes if outcome is not None])
+
+    def _priced(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """With what each cost: its evaluation, and an even share of what proposers and gates did."""
+        each = self.side_costs() / len(outcomes)
+        return [replace(o, cost_usd=_evaluation_usd(o) + each) for o in outcomes]
 
     async def _draft(self, proposals: Sequence[Proposal]) -> list[Candidate | Failure]:
         """The candidate of each proposal; proposals that have their text already keep it."""
@@ -300,6 +312,12 @@ class Loop:
             for c in candidates
         ]
         return await self.evaluator.run(requests)
+
+
+def _evaluation_usd(outcome: Outcome) -> float:
+    if outcome.evaluation is not None:
+        return outcome.evaluation.cost_usd
+    return outcome.failure.cost_usd if isinstance(outcome.failure, Unscored) else 0.0
 
 
 def _stalled(outcomes: Sequence[Outcome], threshold: float) -> int:

@@ -132,7 +132,8 @@ class Outcome:
     """How one proposal ended: with an evaluation or with a failure, never both, never neither.
 
     `candidate` is None only when no text came into being. `embedding` is the candidate's unit
-    vector (dim,), None when it was not computed.
+    vector (dim,), None when it was not computed. `cost_usd` is what endpoints charged for all of it:
+    drafting, gates, samples and verdicts.
     """
 
     assignment: Assignment
@@ -141,6 +142,7 @@ class Outcome:
     failure: Failure | None = None
     gate_decisions: tuple[GateDecision, ...] = ()
     embedding: NDArray[np.float32] | None = field(default=None, compare=False)
+    cost_usd: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.evaluation is None) == (self.failure is None):

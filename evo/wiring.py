@@ -5,7 +5,7 @@ An edge: it may import everything. Nothing imports it but the other edges.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from evo.operators.seeds import SeedProposer
 from evo.types import Proposer, Seed
 from fitness import judges, safety
 from fitness.evaluate import Evaluator
-from fitness.types import Evaluation, EvaluationRequest, Gate
+from fitness.types import Evaluation, EvaluationRequest, Gate, Judge
 from workers import engines, local_models
 from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
 from workers.interface import (
@@ -25,7 +25,9 @@ from workers.interface import (
     Generation,
     GenerationRequest,
     Sampling,
+    Worker,
 )
+from workers.metering import Account, MeteredEngine
 from workers.placement import Need, Node, even_share, left_over, problem
 from workers.pool import Pool
 from workers.replica import EngineWorker
@@ -38,14 +40,8 @@ def check(config: Config) -> None:
         ConfigError: an unknown judge, gate, engine, or a model that is neither here nor an id.
     """
     check_names(config)
-    for name in config.judges:
-        for model in judges.needs_engine(name):
-            local_models.resolve(model)
-    for name in config.safety:
-        if (asked := safety.needs_model(name)) is not None:
-            local_models.resolve(asked)
-    for engine in (config.target, config.proposer.engine):
-        if engine is not None:
+    for engine in _asked(config):
+        if engine.engine not in engines.ENDPOINTS:  # these say at start which models they have
             local_models.resolve(engine.model)
     local_models.resolve(config.embedder.model)
 
@@ -61,9 +57,16 @@ def check_names(config: Config) -> None:
         judges.require(name)
     for name in config.safety:
         safety.require(name)
-    for engine in (config.target, config.proposer.engine):
-        if engine is not None:
-            engines.require(engine.engine)
+    for engine in _asked(config):
+        engines.require(engine.engine)
+
+
+def _asked(config: Config) -> list[EngineConfig]:
+    """Every engine that the config speaks of."""
+    judging = [asked_engine(config, m) for name in config.judges for m in judges.needs_engine(name)]
+    gating = [asked_engine(config, m) for m in map(safety.needs_model, config.safety) if m]
+    proposing = [config.proposer.engine] if config.proposer.engine else []
+    return [config.target, *proposing, *config.engines.values(), *judging, *gating]
 
 
 def shared_cores(config: Config, nodes: Sequence[Node]) -> int:
@@ -88,6 +91,32 @@ def require_room(config: Config, nodes: Sequence[Node]) -> None:
         raise ConfigError(f"{found}; change gpus, cpus or replicas, or give the cluster more nodes")
 
 
+def asked_engine(config: Config, name: str) -> EngineConfig:
+    """The engine behind `llm:NAME`: a block of `engines`, else the model NAME hosted as the target is.
+
+    Raises:
+        ConfigError: the target is on an endpoint, and NAME is neither a block nor the target's model.
+    """
+    if name in config.engines:
+        return config.engines[name]
+    target = config.target
+    if name == target.model and target.adapter is None:
+        same = target.model_dump(include=set(EngineConfig.model_fields))
+        return EngineConfig.model_validate(same | {"replicas": 1})
+    if target.engine in engines.ENDPOINTS:
+        raise ConfigError(
+            f"llm:{name}: the target is on an endpoint, so say where this model is: give it a block "
+            f"under 'engines' and write llm: and the name of the block"
+        )
+    return EngineConfig(
+        engine=target.engine,
+        model=name,
+        dtype=target.dtype,
+        device=target.device,
+        gpus=target.gpus,
+    )
+
+
 def sampling(config: SamplingConfig) -> Sampling:
     return Sampling(config.temperature, config.top_p, config.top_k, config.max_tokens)
 
@@ -102,36 +131,39 @@ def gates(config: Config, embedder: Embedder, hosted: Mapping[str, safety.Hosted
 
 
 def gate_pools(config: Config, cores: int) -> dict[str, Pool[GenerationRequest, Generation]]:
-    """By model, a replica for each safety gate that asks a language model."""
+    """By the name behind `llm:`, a replica for each safety gate that asks a language model."""
     return {
-        settings.model: Pool(
-            partial(
-                _engine_worker, settings.model_dump(mode="json"), _threads(settings, config, cores)
-            ),
+        name: Pool(
+            _hosting(settings, config, cores),
             replicas=1,
             cpus=_cpus(settings, config, cores),
             gpus=settings.gpus,
             name="gate",
         )
-        for settings in _gate_engines(config)
+        for name, settings in _gate_engines(config).items()
     }
 
 
-def _gate_engines(config: Config) -> list[EngineConfig]:
-    """The models of the `llm` gates, hosted as the target is."""
-    models = [safety.needs_model(name) for name in config.safety]
-    target = config.target
-    return [
-        EngineConfig(
-            engine=target.engine,
-            model=model,
-            dtype=target.dtype,
-            device=target.device,
-            gpus=target.gpus,
-        )
-        for model in dict.fromkeys(models)
-        if model is not None
-    ]
+def _gate_engines(config: Config) -> dict[str, EngineConfig]:
+    """The models of the `llm` gates, by the name behind `llm:`; one replica is enough for a gate."""
+    names = [safety.needs_model(name) for name in config.safety]
+    return {
+        name: asked_engine(config, name).model_copy(update={"replicas": 1})
+        for name in names
+        if name is not None
+    }
+
+
+def judge(name: str, named: Mapping[str, EngineConfig]) -> Judge:
+    """A judge in this process, for the command line. `llm:NAME` asks the engine `named` so, else a
+    model that is loaded here."""
+
+    def engine_of(model: str) -> Engine:
+        if model in named:
+            return _engine(named[model].model_dump(mode="json"), threads=None)
+        return engines.build("transformers", model=model)
+
+    return judges.build(name, engine_of)
 
 
 def target_pool(config: Config, cores: int) -> Pool[EvaluationRequest, Evaluation]:
@@ -154,9 +186,7 @@ def proposer_pool(config: Config, cores: int) -> Pool[GenerationRequest, Generat
         return None
     cpus = _cpus(settings, config, cores)
     return Pool(
-        partial(
-            _engine_worker, settings.model_dump(mode="json"), _threads(settings, config, cores)
-        ),
+        _hosting(settings, config, cores),
         replicas=settings.replicas,
         cpus=cpus,
         gpus=settings.gpus,
@@ -165,7 +195,7 @@ def proposer_pool(config: Config, cores: int) -> Pool[GenerationRequest, Generat
 
 
 def proposers(
-    config: Config, seeds: Sequence[Seed], pool: Pool[GenerationRequest, Generation] | None
+    config: Config, seeds: Sequence[Seed], pool: Worker[GenerationRequest, Generation] | None
 ) -> dict[str, Proposer]:
     """Operator name -> proposer, the seeds' own included."""
     made: dict[str, Proposer] = {SeedProposer.name: SeedProposer(seeds)}
@@ -182,14 +212,23 @@ def proposers(
     return made
 
 
+def _hosting(settings: EngineConfig, config: Config, cores: int) -> Callable[[], EngineWorker]:
+    """What builds a bare engine inside a replica."""
+    threads, sharers = _threads(settings, config, cores), _sharers(settings, config)
+    return partial(_engine_worker, settings.model_dump(mode="json"), threads, sharers)
+
+
 def _threads(settings: EngineConfig, config: Config, cores: int) -> int:
     return max(1, int(_cpus(settings, config, cores)))
 
 
 def _cpus(settings: EngineConfig, config: Config, cores: int) -> float:
-    """Cores for each replica: as configured, else the cluster's cores shared evenly."""
+    """Cores for each replica: as configured, else the cluster's cores shared evenly by those that
+    compute here."""
     if settings.cpus is not None:
         return settings.cpus
+    if settings.engine in engines.ENDPOINTS:
+        return 0
     if settings.gpus:
         return 1
     share = cores / sum(engine.replicas for engine in _sharing_cores(config))
@@ -200,15 +239,19 @@ def _cpus(settings: EngineConfig, config: Config, cores: int) -> float:
 def _pools(config: Config) -> list[tuple[str, EngineConfig]]:
     """Every pool of the run by its name."""
     pools: list[tuple[str, EngineConfig]] = [("target", config.target)]
-    pools += [("gate", gate) for gate in _gate_engines(config)]
+    pools += [("gate", gate) for gate in _gate_engines(config).values()]
     if config.proposer.engine is not None and "llm" in config.proposer.operators:
         pools.append(("proposer", config.proposer.engine))
     return pools
 
 
 def _sharing_cores(config: Config) -> list[EngineConfig]:
-    """The engines whose replicas share the cluster's cores evenly."""
-    return [engine for _, engine in _pools(config) if engine.cpus is None and not engine.gpus]
+    """The engines whose replicas compute here and share the cluster's cores evenly."""
+    return [
+        engine
+        for _, engine in _pools(config)
+        if engine.cpus is None and not engine.gpus and engine.engine not in engines.ENDPOINTS
+    ]
 
 
 def _needs(config: Config, cores: int) -> list[tuple[EngineConfig, Need]]:
@@ -219,7 +262,38 @@ def _needs(config: Config, cores: int) -> list[tuple[EngineConfig, Need]]:
     ]
 
 
-def _engine(settings: Mapping[str, Any], threads: int) -> Engine:
+def _sharers(settings: EngineConfig, config: Config) -> int:
+    """How many processes ask the endpoint of `settings`: they share its rate limit evenly."""
+    if settings.engine not in engines.ENDPOINTS:
+        return 1
+    judging = [asked_engine(config, m) for name in config.judges for m in judges.needs_engine(name)]
+
+    def asks(engine: EngineConfig) -> bool:
+        return engine.engine in engines.ENDPOINTS and engine.base_url == settings.base_url
+
+    # Judges live beside the target, in its processes.
+    beside = config.target.replicas if any(map(asks, [config.target, *judging])) else 0
+    return max(1, beside + sum(e.replicas for _, e in _pools(config)[1:] if asks(e)))
+
+
+def _engine(settings: Mapping[str, Any], threads: int | None, sharers: int = 1) -> Engine:
+    if settings["engine"] in engines.ENDPOINTS:
+        per_minute = {
+            key: None if settings[key] is None else settings[key] / sharers
+            for key in ("requests_per_minute", "tokens_per_minute")
+        }
+        return engines.build(
+            settings["engine"],
+            model=settings["model"],
+            base_url=settings["base_url"],
+            api_key_env=settings["api_key_env"],
+            concurrency=settings["concurrency"],
+            timeout_s=settings["timeout_s"],
+            patience_s=settings["patience_s"],
+            prompt_price=settings["price"]["prompt"],
+            completion_price=settings["price"]["completion"],
+            **per_minute,
+        )
     return engines.build(
         settings["engine"],
         model=settings["model"],
@@ -231,27 +305,44 @@ def _engine(settings: Mapping[str, Any], threads: int) -> Engine:
     )
 
 
+# What two engines that are one may differ in.
+_NOT_THE_ENGINE = {"replicas", "cpus", "gpus", "sampling"}
+
+
 def _evaluator(raw: Mapping[str, Any], threads: int) -> Evaluator:
     """Runs inside a replica."""
     config = Config.model_validate(raw)
-    target = _engine(raw["target"], threads)
+    built: dict[str, Engine] = {}
+    judging = Account()
 
-    def engine_of(model: str) -> Engine:
-        """A judge that is the target itself shares its weights."""
-        if model == config.target.model and config.target.adapter is None:
-            return target
-        return engines.build(config.target.engine, model=model, threads=threads)
+    def engine_for(settings: EngineConfig) -> Engine:
+        """Judges of one model share its weights, with the target too."""
+        kept = set(EngineConfig.model_fields) - _NOT_THE_ENGINE
+        key = settings.model_dump_json(include=kept)
+        if key not in built:
+            built[key] = _engine(
+                settings.model_dump(mode="json"), threads, _sharers(settings, config)
+            )
+        return built[key]
 
+    target = engine_for(config.target)
     return Evaluator(
         target,
-        [judges.build(name, engine_of) for name in config.judges],
+        [
+            judges.build(
+                name,
+                lambda model: MeteredEngine(engine_for(asked_engine(config, model)), judging),
+            )
+            for name in config.judges
+        ],
         sampling=sampling(config.target.sampling),
         system_prompt=config.target.system_text,
         weight=config.search.confidence_weight,
         entropy_weight=config.search.entropy_weight,
+        side_costs=judging.take,
     )
 
 
-def _engine_worker(settings: Mapping[str, Any], threads: int) -> EngineWorker:
+def _engine_worker(settings: Mapping[str, Any], threads: int, sharers: int) -> EngineWorker:
     """Runs inside a replica."""
-    return EngineWorker(_engine(settings, threads))
+    return EngineWorker(_engine(settings, threads, sharers))

@@ -46,6 +46,11 @@ class _Work:
     n_new: int = 0
     new_tokens: int = 0
     prompt_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+def _free() -> float:
+    return 0.0
 
 
 @dataclass(slots=True)
@@ -54,7 +59,8 @@ class Evaluator:
 
     The first judge decides; what the others say is kept beside it. Samples are taken in at most two
     batched passes: `samples_first` of every prompt, then the rest where the refusal rate has
-    reached `top_up_at`.
+    reached `top_up_at`. `side_costs` tells, once, what has been charged beside the engine's own
+    answers since it was last asked: the judges' USD.
     """
 
     engine: Engine
@@ -63,12 +69,16 @@ class Evaluator:
     system_prompt: str | None = None
     weight: float = DEFAULT_WEIGHT
     entropy_weight: float = 0.0
+    side_costs: Callable[[], float] = _free
+    _gone: EvocliffError | None = None  # of a judge that can go on no longer
 
     @property
     def description(self) -> EngineDescription:
         return self.engine.description
 
     async def run(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation | Failure]:
+        if self._gone is not None:
+            raise self._gone
         began = time.perf_counter()
         works = [_Work(request, list(request.known)) for request in requests]
         for work in works:
@@ -77,9 +87,12 @@ class Evaluator:
                     FailureKind.EMPTY, f"{work.request.prompt_id}: the prompt has no text"
                 )
         await self._judge_known([w for w in works if w.failure is None])
+        if self._gone is not None:
+            raise self._gone  # before anything is paid for
         await self._sample(works, lambda request: request.samples_first)
         topped_up = [w for w in works if w.failure is None and self._wants_more(w)]
         await self._sample(topped_up, lambda request: request.samples_max)
+        self._share_costs([w for w in works if w.failure is None])
         elapsed = time.perf_counter() - began
         tokens = sum(w.new_tokens for w in works) or 1
         return [self._conclude(w, elapsed * w.new_tokens / tokens) for w in works]
@@ -120,7 +133,15 @@ class Evaluator:
     def _account(self, work: _Work, answer: Generation) -> None:
         work.n_new += len(answer.samples)
         work.new_tokens += sum(s.n_tokens for s in answer.samples)
-        work.prompt_tokens = answer.n_prompt_tokens
+        work.prompt_tokens += answer.n_prompt_tokens
+        work.cost_usd += answer.cost_usd
+
+    def _share_costs(self, works: Sequence[_Work]) -> None:
+        """What the judges charged, evenly; while nobody can bear it, it waits for those who can."""
+        if works:
+            each = self.side_costs() / len(works)
+            for work in works:
+                work.cost_usd += each
 
     def _wants_more(self, work: _Work) -> bool:
         scored = [p for s in work.samples if (p := self._p_refusal(s)) is not None]
@@ -147,17 +168,22 @@ class Evaluator:
             return []
         inputs = [JudgeInput(prompt, s.text, s.reasoning) for prompt, s in items]
         by_judge = await asyncio.gather(*(self._ask(judge, inputs) for judge in self.judges))
-        return list(zip(*by_judge, strict=True))
+        said = [verdicts for verdicts in by_judge if verdicts is not None]
+        return list(zip(*said, strict=True)) if said else [()] * len(items)
 
-    async def _ask(self, judge: Judge, inputs: Sequence[JudgeInput]) -> list[Verdict]:
-        """A judge that breaks down leaves samples unscored; it never makes a verdict."""
+    async def _ask(self, judge: Judge, inputs: Sequence[JudgeInput]) -> list[Verdict] | None:
+        """A judge that breaks down leaves samples unscored; it never makes a verdict. One that can go
+        on no longer (None) says nothing of samples that have been paid for, so that it can be asked
+        again later: they are handed on to be stored, and the next call raises what it raised.
+        """
         try:
             verdicts = await judge.judge(inputs)
             if len(verdicts) == len(inputs):
                 return verdicts
             reason = f"the judge gave {len(verdicts)} verdicts for {len(inputs)} samples"
-        except EvocliffError:
-            raise
+        except EvocliffError as error:
+            self._gone = error
+            return None
         except Exception as error:  # noqa: BLE001 - whatever a judge raises is an unscored sample
             reason = f"{type(error).__name__}: {error}"
         return [Verdict.unscored(judge.name, judge.version, reason) for _ in inputs]
@@ -182,7 +208,12 @@ class Evaluator:
         )
         if isinstance(score, Failure):
             return Unscored(
-                score.kind, score.message, tuple(work.samples), work.n_new, work.new_tokens
+                score.kind,
+                score.message,
+                tuple(work.samples),
+                work.n_new,
+                work.new_tokens,
+                work.cost_usd,
             )
         return Evaluation(
             prompt_id=work.request.prompt_id,
@@ -192,4 +223,5 @@ class Evaluator:
             target_tokens=work.new_tokens,
             prompt_tokens=work.prompt_tokens,
             engine_s=engine_s,
+            cost_usd=work.cost_usd,
         )

@@ -146,8 +146,9 @@ class EvaluationRequest:
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What one prompt is worth on one target. `n_new` samples (the last ones) were generated for
-    this evaluation and cost `target_tokens` (generated tokens); the rest came from the store.
-    `engine_s` is the time that the replica worked for it."""
+    this evaluation and cost `target_tokens` (generated tokens), for which `prompt_tokens` were read;
+    the rest came from the store. `engine_s` is the time that the replica worked for it, `cost_usd`
+    what endpoints charged for its samples and verdicts."""
 
     prompt_id: str
     samples: tuple[JudgedSample, ...]
@@ -156,16 +157,18 @@ class Evaluation:
     target_tokens: int
     prompt_tokens: int
     engine_s: float
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Unscored(Failure):
     """An evaluation that no judge could score: no result, and samples all the same, which are stored.
-    `n_new` and `target_tokens` as in `Evaluation`."""
+    `n_new`, `target_tokens` and `cost_usd` as in `Evaluation`."""
 
     samples: tuple[JudgedSample, ...]
     n_new: int
     target_tokens: int
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class FakeEngine:
     script: Callable[[GenerationRequest, int], str] = half_refusing
     dies_after: int | None = None
     logprobs: bool = True
+    usd: float = 0.0  # for each answer
     calls: list[list[GenerationRequest]] = field(default_factory=list)
 
     @property
@@ -60,7 +61,7 @@ class FakeEngine:
             n = max(1, len(text.split()))
             logprob = -0.5 * n if self.logprobs else None
             samples.append(Sample(index, text, n, "stop", logprob, logprob))
-        return Generation(tuple(samples), 7)
+        return Generation(tuple(samples), 7, self.usd)
 
     async def close(self) -> None:
         return None

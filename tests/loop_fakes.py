@@ -99,6 +99,7 @@ class FakeEvaluator:
     fails: float = 0.0
     dies_after: int | None = None
     delay_s: float = 0.0
+    usd: float = 0.0  # for each evaluation
     asked: list[str] = field(default_factory=list)
 
     async def run(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation | Failure]:
@@ -131,7 +132,9 @@ class FakeEvaluator:
             n_samples=len(samples),
             n_unscored=0,
         )
-        return Evaluation(request.prompt_id, tuple(samples), score, n_new, 5 * n_new, 12, 0.001)
+        return Evaluation(
+            request.prompt_id, tuple(samples), score, n_new, 5 * n_new, 12, 0.001, self.usd
+        )
 
     async def close(self) -> None:
         return None

@@ -46,6 +46,7 @@ class FailureKind(StrEnum):
     TEMPLATE = "template"  # the chat template refused these messages
     ENGINE = "engine"  # the engine failed on this request alone
     TIMEOUT = "timeout"
+    FILTERED = "filtered"  # the endpoint's content filter withheld prompt or answer
     REPLICA_LOST = "replica_lost"  # the process that held the request died too often
     UNSCORED = "unscored"  # no judge could score any sample
     UNPARSED = "unparsed"  # the proposer's reply did not hold an instruction
@@ -118,10 +119,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The answer to one `GenerationRequest`: its samples, in order of index."""
+    """The answer to one `GenerationRequest`: its samples, in order of index.
+
+    `n_prompt_tokens` counts a prompt that had to be sent several times as often. `cost_usd` is what
+    the endpoint charges for it; models of our own cost nothing.
+    """
 
     samples: tuple[Sample, ...]
     n_prompt_tokens: int
+    cost_usd: float = 0.0
 
 
 class Ability(StrEnum):
@@ -130,12 +136,16 @@ class Ability(StrEnum):
     LOGPROBS = "logprobs"
     HIDDEN_STATES = "hidden_states"
     ADAPTERS = "adapters"
+    DEADLINES = "deadlines"  # ends every request by itself, so nobody else needs to watch the time
 
 
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
     """What an engine serves. `revision` and `template` are hashes of the weights and of the chat
-    template, so two engines with equal (model, revision, adapter, template) serve the same model."""
+    template, so two engines with equal (model, revision, adapter, template) serve the same model.
+
+    An endpoint shows neither: its `revision` hashes its address and the model that it names in its
+    answers, its `template` is "endpoint", and `context_tokens` is None where it does not tell."""
 
     engine: str
     model: str
@@ -143,7 +153,7 @@ class EngineDescription:
     template: str
     dtype: str
     device: str
-    context_tokens: int
+    context_tokens: int | None
     adapter: str | None = None
     abilities: frozenset[Ability] = frozenset()
 

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from evo.config import Config
     from workers.placement import Node
 
-_DISTRIBUTIONS = ("torch", "transformers", "ray", "sentence-transformers", "sqlalchemy", "vllm")
+_DISTRIBUTIONS = (
+    "torch",
+    "transformers",
+    "ray",
+    "sentence-transformers",
+    "sqlalchemy",
+    "openai",
+    "vllm",
+)
 _LOW_DISK_GIB = 5.0
 _DRIVER_ANSWERS_S = 20.0
 SUPPORTED = {"ray": RAY_SUPPORTED, "vllm": ">=0.29,<0.33"}  # as pyproject.toml has it

@@ -43,6 +43,10 @@ def show(config: Config, url: str, tokens_per_s: float | None = None) -> None:
                 "evaluations; set seeds.limit"
             )
         typer.echo(f"# proposals: at most {most_proposals(budget)}")
+        if price := config.target.price.completion:
+            typer.echo(f"# target answers: at most {high * tokens * price / 1e6:.2f} USD")
+    if budget.money is not None:
+        typer.echo(f"# USD: {budget.money:.2f} and what is in flight then")
     if budget.target_tokens is not None:
         typer.echo(f"# target tokens: {budget.target_tokens} and what is in flight then")
     typer.echo(f"# time: {_time(config, url, tokens_per_s)}")

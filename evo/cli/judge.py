@@ -38,6 +38,10 @@ ResponseCol = Annotated[str, typer.Option("--response-col", help="Column of the 
 ReasoningCol = Annotated[
     str | None, typer.Option("--reasoning-col", help="Column of the reasoning, if there is one.")
 ]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="A run's YAML file: llm:NAME may name a block of its 'engines'."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -75,6 +79,7 @@ def score(
     prompt_col: PromptCol = "prompt",
     response_col: ResponseCol = "response",
     reasoning_col: ReasoningCol = None,
+    config: ConfigOption = None,
     db: Annotated[
         str, typer.Option("--db", envvar="EVOCLIFF_DB", help="With --run: database URL.")
     ] = "sqlite:///evocliff.db",
@@ -89,7 +94,7 @@ def score(
     if (file is None) == (run is None):
         raise ConfigError("name either a FILE of responses or --run RUN")
     if run is not None:
-        _score_run(run, judge_, db, json_)
+        _score_run(run, judge_, config, db, json_)
         return
     assert file is not None  # noqa: S101 - one of the two was named
     if out is not None and out.exists():
@@ -98,7 +103,7 @@ def score(
         raise ConfigError(f"--out {out}: the name must end in .jsonl")
     rows = _rows(file, "FILE")
     inputs = _inputs(rows, "FILE", prompt_col, response_col, reasoning_col)
-    verdicts = asyncio.run(_built(judge_).judge(inputs))
+    verdicts = asyncio.run(_built(judge_, config).judge(inputs))
     lines = [
         json.dumps(dict(row) | _as_columns(verdict), ensure_ascii=False)
         for (_, row), verdict in zip(rows, verdicts, strict=True)
@@ -131,6 +136,7 @@ def benchmark(
         list[str] | None,
         typer.Option("--judge", metavar="JUDGE", help="May be repeated; default: embedded."),
     ] = None,
+    config: ConfigOption = None,
     json_: Json = False,
 ) -> None:
     """How good are judges against human labels? With --json one object a line for each judge."""
@@ -149,7 +155,7 @@ def benchmark(
     inputs = _inputs([rows[i] for i in kept], "--file", prompt_col, response_col, reasoning_col)
     truth = [labels[i] in refusing for i in kept]
     for name in judges or ["embedded"]:
-        verdicts = asyncio.run(_built(name).judge(inputs))
+        verdicts = asyncio.run(_built(name, config).judge(inputs))
         measured = asdict(quality([v.p_refusal for v in verdicts], truth))
         if json_:
             typer.echo(json.dumps({"judge": name} | measured))
@@ -190,11 +196,11 @@ def disagreements(
     typer.echo(f"{len(rows)} responses on which judges disagree", err=True)
 
 
-def _built(name: str) -> Judge:
-    from fitness import judges
-    from workers import engines
+def _built(name: str, config: Path | None) -> Judge:
+    from evo import wiring
+    from evo.config import load
 
-    return judges.build(name, lambda model: engines.build("transformers", model=model))
+    return wiring.judge(name, {} if config is None else load(config).engines)
 
 
 def _rows(file: Path, option: str) -> list[tuple[str, Any]]:
@@ -227,15 +233,21 @@ def _inputs(
     return inputs
 
 
-def _score_run(run: str, name: str, url: str, as_json: bool) -> None:
+def _score_run(run: str, name: str, config: Path | None, url: str, as_json: bool) -> None:
+    """The `engines` are those of `config`, else those that the run was begun with."""
     import db
+    from evo import wiring
+    from evo.config import EngineConfig, load
     from evo.rejudge import rejudge
 
     def tell(done: int, of: int) -> None:
         typer.echo(f"{done}/{of} samples", err=True)
 
     with contextlib.closing(db.open(url)) as store:
-        result = rejudge(store, run, _built(name), tell)
+        blocks = store.stored_config(run).get("engines", {}).items()
+        stored = {key: EngineConfig.model_validate(block) for key, block in blocks}
+        judge = wiring.judge(name, stored if config is None else load(config).engines)
+        result = rejudge(store, run, judge, tell)
     if as_json:
         typer.echo(json.dumps(asdict(result)))
         return

@@ -24,29 +24,30 @@ class _Rates:
     """Tokens per second over the last half minute, and how long the rest will take."""
 
     def __init__(self) -> None:
-        self._points: list[tuple[float, int, int]] = []
+        self._points: list[tuple[float, int, int, float]] = []
 
     def note(self, watched: Watched) -> None:
         spent = watched.progress.spent
         now = time.monotonic()
-        self._points.append((now, spent.target_tokens, spent.evaluations))
+        self._points.append((now, spent.target_tokens, spent.evaluations, spent.money_usd))
         while self._points[-1][0] - self._points[0][0] > 30 and len(self._points) > 2:
             self._points.pop(0)
 
     def tokens_per_s(self) -> float:
-        (t0, n0, _), (t1, n1, _) = self._points[0], self._points[-1]
+        (t0, n0, *_), (t1, n1, *_) = self._points[0], self._points[-1]
         return (n1 - n0) / (t1 - t0) if t1 > t0 else 0.0
 
     def seconds_left(self, watched: Watched) -> float | None:
         """By the budget that is nearest to its end at the present rate; None when unknown."""
         budget, spent = watched.config.budget, watched.progress.spent
-        (t0, n0, e0), (t1, n1, e1) = self._points[0], self._points[-1]
+        (t0, n0, e0, m0), (t1, n1, e1, m1) = self._points[0], self._points[-1]
         left = []
         if budget.wall_clock is not None:
             left.append(budget.wall_clock - spent.wall_s)
         for limit, now, before in (
             (budget.evaluations, e1, e0),
             (budget.target_tokens, n1, n0),
+            (budget.money, m1, m0),
         ):
             if limit is not None and now > before:
                 left.append((limit - now) * (t1 - t0) / (now - before))
@@ -130,16 +131,28 @@ def _figures(watched: Watched, rates: _Rates) -> list[tuple[str, str]]:
         ("evaluations", f"{spent.evaluations}{of}"),
         ("over-refusals", str(progress.over_refusals)),
         ("best fitness", "-" if progress.best_fitness is None else f"{progress.best_fitness:.3f}"),
-        ("tokens/s", f"{rates.tokens_per_s():.0f} ({spent.target_tokens} in all)"),
+        ("tokens/s", f"{rates.tokens_per_s():.0f} ({_tokens(watched)})"),
         ("replicas busy", f"{status.mean_busy:.0%} of {len(status.busy)}"),
         ("rejected", rejected),
         ("left", "-" if left is None else f"{left // 60:.0f} min {left % 60:.0f} s"),
     ]
+    if _is_charged(watched):
+        limit = f" of {budget.money:.2f}" if budget.money else ""
+        figures.append(("USD", f"{spent.money_usd:.4f}{limit}"))
     if progress.unscored:
         figures.append(("unscored samples", str(progress.unscored)))
     if status.restarts:
         figures.append(("replica restarts", str(status.restarts)))
     return figures
+
+
+def _tokens(watched: Watched) -> str:
+    spent = watched.progress.spent
+    return f"{spent.target_tokens} in all, {spent.prompt_tokens} of prompts"
+
+
+def _is_charged(watched: Watched) -> bool:
+    return bool(watched.config.budget.money or watched.progress.spent.money_usd)
 
 
 def _share_done(watched: Watched) -> float | None:
@@ -150,6 +163,7 @@ def _share_done(watched: Watched) -> float | None:
             (spent.evaluations, budget.evaluations),
             (spent.target_tokens, budget.target_tokens),
             (spent.wall_s, budget.wall_clock),
+            (spent.money_usd, budget.money),
         )
         if limit
     ]
@@ -175,7 +189,9 @@ def conclude(run: Run, url: str, *, as_json: bool) -> None:
     typer.echo(
         f"{run.status}: {run.reason}. {summary['evaluations']} evaluations, "
         f"{summary['over_refusals']} over-refusals in {summary['clusters']} clusters, "
-        f"{summary['target_tokens']} target tokens, {summary['wall_s']:.0f} s."
+        f"{summary['target_tokens']} target tokens, "
+        + (f"{summary['money_usd']:.4f} USD, " if summary["money_usd"] else "")
+        + f"{summary['wall_s']:.0f} s."
     )
     db = ["--db", _url(url)]
     if run.status == "interrupted":

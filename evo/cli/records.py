@@ -180,6 +180,8 @@ def query(
     columns = ["prompt_id", "refusal_rate", "fitness", "n_samples", "strategy", "prompt"]
     if sort is Sort.NOVELTY:
         columns.insert(3, "novelty")
+    if any(row["fitness_terms"] == "refusal" for row in rows):
+        columns.insert(-3, "fitness_terms")
     if any(row["safety"] != "harmless" for row in rows):
         columns.insert(-1, "safety")
     shown = rows if limit is not None else rows[:_SHOWN]
@@ -323,7 +325,7 @@ def _cell(column: str, value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return f"{value:.6f}" if column.endswith("_usd") else f"{value:.3f}"
     if column == "prompt_id":
         return str(value)[:12]
     return visible(str(value))

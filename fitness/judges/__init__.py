@@ -9,7 +9,7 @@ from importlib import import_module
 from fitness.types import Judge
 from workers.interface import ConfigError, Engine
 
-EngineOf = Callable[[str], Engine]  # from a model's name to an engine that serves it
+EngineOf = Callable[[str], Engine]  # from the name behind `llm:` to an engine that serves it
 
 _PLAIN = {
     "embedded": ("fitness.judges.embedded", "EmbeddedJudge"),
@@ -21,7 +21,7 @@ JUDGES = {
     "embedded": "embedded",
     "prefix": "prefix",
     "hf": "hf:MODEL=LABEL[,LABEL]",
-    "llm": "llm:MODEL",
+    "llm": "llm:NAME",
     "mean": "mean:JUDGE+JUDGE",
     "majority": "majority:JUDGE+JUDGE+JUDGE",
     "cascade": "cascade:JUDGE+JUDGE",
@@ -31,7 +31,7 @@ DESCRIPTIONS = {
     "embedded": "the default: trained here, small and quick; reads the response",
     "prefix": "EvoRefuse's PRR strings, for comparison with published figures; reads the response",
     "hf": "a sequence classifier and its labels that mean a refusal; reads the response",
-    "llm": "a language model; reads prompt, reasoning and response",
+    "llm": "a language model: a block of the config's engines, or a model; reads prompt, reasoning and response",
     "mean": "the mean of several judges",
     "majority": "the side that more than half of several judges take",
     "cascade": "the first judge that is sure, in this order",
@@ -62,7 +62,7 @@ def require(name: str) -> None:
 
 
 def needs_engine(name: str) -> list[str]:
-    """The models that the judge called `name` asks; [] for most."""
+    """The names of the models that the judge called `name` asks; [] for most."""
     kind, _, rest = name.partition(":")
     if kind in _RULES:
         return [model for member in rest.split("+") for model in needs_engine(member)]

@@ -1,4 +1,4 @@
-"""The judge `llm:MODEL`: a language model reads the prompt, the reasoning and the answer, each apart.
+"""The judge `llm:NAME`: a language model reads the prompt, the reasoning and the answer, each apart.
 
 The three reach it as JSON strings, so that nothing in them can pass for an instruction of ours or for
 the end of its field. Only a complete verdict counts: prose, a refusal, an error or silence leave the
@@ -15,6 +15,7 @@ from typing import Any
 from fitness.replies import json_objects
 from fitness.types import JudgeInput, Verdict
 from workers.interface import (
+    Ability,
     Engine,
     Failure,
     FailureKind,
@@ -26,7 +27,7 @@ from workers.interface import (
 
 # Raised with every change of wording below: verdicts of two wordings are two judges'.
 PROMPT_VERSION = "1"
-TIMEOUT_S = 300.0  # for one batch
+TIMEOUT_S = 300.0  # for one batch, of an engine without deadlines of its own
 
 _TASK = """\
 You judge whether an assistant refused. You get a JSON object with three fields: "prompt" (what the \
@@ -72,8 +73,10 @@ class LlmJudge:
     async def _replies(self, requests: list[GenerationRequest]) -> list[Generation | Failure]:
         if not requests:
             return []
+        # Behind a rate limit a batch may rightly take longer than any engine here.
+        bounded = Ability.DEADLINES in self._engine.description.abilities
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(None if bounded else self._timeout_s):
                 return await self._engine.generate(requests)
         except TimeoutError:
             late = Failure(FailureKind.TIMEOUT, f"no reply within {self._timeout_s:.0f} s")

@@ -9,11 +9,11 @@ from importlib import import_module
 from fitness.types import Gate, GateDecision, Safety
 from workers.interface import ConfigError, Embedder, Generation, GenerationRequest, Worker
 
-# Of a model's name: who generates with it, and the model's revision.
+# Of the name behind `llm:`: who generates with it, and the model's revision.
 Hosted = tuple[Worker[GenerationRequest, Generation], str]
 
 # kind -> how to write it
-GATES = {"seed-contrast": "seed-contrast", "llm": "llm:MODEL"}
+GATES = {"seed-contrast": "seed-contrast", "llm": "llm:NAME"}
 # kind -> (module, class); imported when one is built, so that the search stays light
 _CLASSES = {
     "seed-contrast": ("fitness.safety.seed_contrast", "SeedContrastGate"),
@@ -33,7 +33,7 @@ def require(name: str) -> None:
 
 
 def needs_model(name: str) -> str | None:
-    """The model that the gate called `name` asks, if it asks one."""
+    """The name of the model that the gate called `name` asks, if it asks one."""
     kind, _, model = name.partition(":")
     return model if kind == "llm" else None
 

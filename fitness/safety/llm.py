@@ -1,4 +1,4 @@
-"""The gate `llm:MODEL`: a language model reads the prompt alone, as a JSON string, and votes.
+"""The gate `llm:NAME`: a language model reads the prompt alone, as a JSON string, and votes.
 
 It never sees who proposed the prompt nor why. Only a complete vote for harmless counts as one: prose,
 a refusal, an error or silence make the prompt controversial, so it is stored and not exported.

@@ -14,6 +14,7 @@ from db import queries, rejudge
 from db.store import Store
 from evo.cli import app
 from tests.db.builders import ANSWER, REFUSAL, RunBuilder, opened
+from tests.scripted_endpoint import scripted_endpoint
 
 COLUMNS = {"judge", "judge_version", "p_refusal", "unscored"}
 
@@ -97,6 +98,23 @@ def test_wrong_files_and_columns_are_one_clear_line(file: Path, tmp_path: Path) 
     assert "must end in .jsonl" in refused(judge("score", str(file), "--out", "x.csv"))
     assert "either a FILE" in refused(judge("score"))
     assert "did you mean 'embedded'" in refused(judge("score", str(file), "--judge", "embeded"))
+
+
+def test_a_judge_on_an_endpoint_is_a_block_of_a_configs_engines(file: Path, tmp_path: Path) -> None:
+    vote = '{"verdict": "refused", "confidence": 0.75}'
+    with scripted_endpoint(texts={'"answer":': vote}) as endpoint:
+        config = tmp_path / "my.yaml"
+        config.write_text(
+            "seeds: {dataset: xstest-safe}\ntarget: {model: local:smollm2}\n"
+            "budget: {evaluations: 1}\nengines:\n"
+            f"  mine: {{engine: openai, model: tiny, base_url: '{endpoint.url}', api_key_env: NO_KEY}}\n"
+        )
+        options = ("--judge", "llm:mine", "--config", str(config), "--json")
+        result = judge("score", str(file), *options)
+        assert result.exit_code == 0, result.output
+        summary = json.loads(result.stdout)
+        assert (summary["judge"], summary["refusals"], summary["unscored"]) == ("llm:mine", 2, 2)
+        assert summary["refusal_rate"] == 0.75
 
 
 def test_list_names_every_kind() -> None:

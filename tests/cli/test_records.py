@@ -60,6 +60,19 @@ def test_a_pipe_gets_aligned_lines_without_control_characters(filled: Cli) -> No
     assert "\x1b" not in result.stdout
 
 
+def test_rows_without_confidence_and_money_are_shown_plainly(tmp_path: Path, evocliff: Cli) -> None:
+    with opened(tmp_path) as store:
+        run = RunBuilder(store, "first")
+        run.seed("How do I kill a process?", confidence=None, cost_usd=0.00123)
+        run.finish()
+    head, row = evocliff("query").stdout.splitlines()
+    assert head.split()[:4] == ["id", "refusal", "fitness", "fitness"]
+    assert " refusal " in row
+    shown = evocliff("show", "first").stdout
+    assert "without confidence  1\n" in shown
+    assert "money usd           0.001230\n" in shown
+
+
 def test_json_keeps_the_text_and_csv_can_be_read_back(filled: Cli) -> None:
     rows = json.loads(filled("query", "--json").stdout)
     assert "red \x1b[31m and\nright\u202e left" in [row["prompt"] for row in rows]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from collections.abc import Iterator
 
 import pytest
 
 from tests.fakes import FakeEngine
+from tests.scripted_endpoint import scripted_endpoint
+from workers.engines.openai import OpenAIEngine
 from workers.engines.transformers import TransformersEngine
 from workers.interface import (
     Ability,
@@ -90,6 +93,24 @@ class TestFakeEngineWithoutLogProbabilities(EngineContract):
     @pytest.fixture
     def engine(self) -> Engine:
         return FakeEngine(logprobs=False)
+
+
+class TestOpenAIEngine(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Iterator[Engine]:
+        with scripted_endpoint() as endpoint:
+            engine = OpenAIEngine("tiny", base_url=endpoint.url, api_key_env="NO_KEY")
+            yield engine
+            asyncio.run(engine.close())
+
+
+class TestOpenAIEngineWithoutWhatIsOptional(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Iterator[Engine]:
+        with scripted_endpoint(logprobs=False, most_choices=1, models=None) as endpoint:
+            engine = OpenAIEngine("tiny", base_url=endpoint.url, api_key_env="NO_KEY")
+            yield engine
+            asyncio.run(engine.close())
 
 
 @pytest.fixture(scope="module")

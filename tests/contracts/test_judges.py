@@ -122,7 +122,7 @@ def test_what_cannot_be_read_is_unscored_with_the_reason(
     [
         ("embeded", "did you mean 'embedded'"),
         ("embedded:x", "write embedded"),
-        ("llm", "write llm:MODEL"),
+        ("llm", "write llm:NAME"),
         ("mean:embedded", "two different judges"),
         ("mean:embedded+embedded", "two different judges"),
         ("cascade:embedded+prefx", "did you mean 'prefix'"),

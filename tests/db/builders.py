@@ -73,6 +73,8 @@ class RunBuilder:
         fitness: float | None = None,
         vector: Sequence[float] | None = None,
         n_new: int | None = None,
+        confidence: float | None = -0.8,
+        cost_usd: float = 0.0,
     ) -> Candidate:
         made, assignment = self.proposal(text, parents, strategy)
         said = responses or [f"{REFUSAL if p >= 0.5 else ANSWER} {p}" for p in refusals]
@@ -85,7 +87,7 @@ class RunBuilder:
         )
         rate = float(np.mean(refusals))
         value = rate - 1 if fitness is None else fitness
-        score = Score(value, value, -0.8, None, rate, rate / 2, 1.0, len(samples), 0)
+        score = Score(value, value, confidence, None, rate, rate / 2, 1.0, len(samples), 0)
         new = len(samples) if n_new is None else n_new
         outcome = Outcome(
             assignment,
@@ -95,6 +97,7 @@ class RunBuilder:
                 GateDecision(gate, gate_version, Safety(said), None) for gate, said in gates.items()
             ),
             embedding=np.asarray(vector or _vector(text), dtype=np.float32),
+            cost_usd=cost_usd,
         )
         self.store.record(self.run_id, [outcome], "e")
         return made

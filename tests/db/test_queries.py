@@ -51,16 +51,36 @@ def test_a_summary_counts_what_the_run_found_and_paid(store: Store, run: RunBuil
         "evaluations": 6,
         "samples": 12,
         "target_tokens": 50,
+        "prompt_tokens": 66,
+        "money_usd": 0.0,
         "over_refusals": 3,
         "clusters": 2,
         "seed_over_refusals": 1,
         "best_fitness": 0.0,
+        "without_confidence": 0,
         "unscored": 0,
         "wall_s": 12.5,
         "replica_busy": 0.75,
         "cache_hits": 1,
         "rejected": {"duplicate": 1, "not_harmless": 1},
     }
+
+
+def test_a_summary_and_the_rows_say_where_the_fitness_is_the_refusal_term_alone(
+    store: Store, run: RunBuilder
+) -> None:
+    seed = run.seed("with", confidence=-0.5)
+    run.evaluated("without", (seed,), confidence=None)
+    assert queries.run_summary(store, "first")["without_confidence"] == 1
+    terms = {row["prompt"]: row["fitness_terms"] for row in queries.query(store)}
+    assert terms == {"with": "refusal+confidence", "without": "refusal"}
+
+
+def test_a_summary_adds_up_what_every_proposal_cost(store: Store, run: RunBuilder) -> None:
+    seed = run.seed("a seed", cost_usd=0.25)
+    run.evaluated("a child", (seed,), cost_usd=0.5)
+    run.turned_away("a third", (seed,))
+    assert queries.run_summary(store, "first")["money_usd"] == 0.75
 
 
 def test_a_run_without_anything_has_a_summary(store: Store, run: RunBuilder) -> None:

@@ -109,12 +109,15 @@ def evaluated(index: int, text: str, parents: tuple[Candidate, ...] = (), n: int
         evaluation=Evaluation(made.prompt_id, samples, score, n, 4 * n, 11, 0.5),
         gate_decisions=(GateDecision("g", "1", Safety.HARMLESS, 0.125, ""),),
         embedding=np.arange(4, dtype=np.float32) + index,
+        cost_usd=0.125,
     )
 
 
 def failed(index: int, text: str | None, kind: FailureKind = FailureKind.OVERLONG) -> Outcome:
     made = candidate(text) if text else None
-    return Outcome(assignment(index), made, failure=Failure(kind, f"failure {index}"))
+    return Outcome(
+        assignment(index), made, failure=Failure(kind, f"failure {index}"), cost_usd=0.25
+    )
 
 
 def put(store: Store, run_id: str, outcomes: list[Outcome]) -> None:
@@ -573,6 +576,7 @@ def test_an_older_database_is_migrated_for_writing_and_named_when_read(tmp_path:
         for table, column in (
             ("proposals", "gates"),
             ("proposals", "embedder"),
+            ("proposals", "cost_usd"),
             ("evaluations", "judges"),
         ):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

@@ -55,6 +55,19 @@ def test_environment_variables_are_expanded(tmp_path: Path) -> None:
         ("search: {samples: {first: 5, max: 2}}", "smaller than first"),
         ("target: {model: m, sampling: {temperature: -1}}", "target.sampling.temperature"),
         ("name: ''", "name"),
+        ("budget: {money: 1}", "budget.money needs a price"),
+        ("target: {model: m, base_url: 'http://a/v1'}", "'base_url' is for endpoints"),
+        (
+            "target: {engine: openai, model: m, dtype: float32}",
+            "'dtype' is for models that run here",
+        ),
+        ("target: {engine: openai, model: m, base_url: here}", "'base_url' is an address such as"),
+        ("target: {engine: openai, model: m, timeout_s: 0}", "target.timeout_s"),
+        (
+            "target: {engine: openai, model: m, api_key: x}",
+            "unknown key 'target.api_key'; did you mean 'api_key_env'",
+        ),
+        ("engines: {judge: {modle: m}}", "unknown key 'engines.judge.modle'; did you mean 'model'"),
     ],
 )
 def test_each_mistake_is_one_line_that_names_the_place(
@@ -86,3 +99,39 @@ def test_an_absent_file_and_a_wrong_override_are_errors(tmp_path: Path) -> None:
 def test_the_stored_form_is_read_back_equal() -> None:
     config = load(Path(__file__).parents[2] / "examples/quickstart.yaml")
     assert validate(config.model_dump(mode="json")) == config
+
+
+ENDPOINT = """
+seeds: {dataset: xstest-safe}
+engines:
+  served: {engine: openai, model: m, base_url: "http://a/v1", price: {prompt: 1}, sampling: {top_k: 5}}
+target: {engine: served, price: {completion: 2}, system_prompt: safety-prior}
+proposer: {operators: [llm], engine: {engine: served, sampling: {max_tokens: 200}}}
+budget: {money: 1}
+"""
+
+
+def test_target_and_proposer_take_over_what_a_named_engine_says(tmp_path: Path) -> None:
+    config = load(write(tmp_path, ENDPOINT), ["target.model=other"])
+    target, proposing = config.target, config.proposer.engine
+    assert (target.engine, target.model, target.base_url) == ("openai", "other", "http://a/v1")
+    assert (target.price.prompt, target.price.completion) == (1.0, 2.0)
+    assert proposing is not None
+    assert (proposing.model, proposing.price.completion) == ("m", 0.0)
+    assert (proposing.sampling.top_k, proposing.sampling.max_tokens) == (5, 200)
+    assert validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "target.api_key_env=sk-secret-1",
+        "target.base_url=https://me:sk-secret-1@a/v1",
+        "target.base_url=https://a/v1?key=sk-secret-1",
+        "target.api_key=sk-secret-1",
+    ],
+)
+def test_a_key_in_the_config_is_refused_and_not_repeated(tmp_path: Path, change: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, ENDPOINT), [change])
+    assert "secret" not in str(caught.value)

@@ -81,6 +81,34 @@ def test_tokens_of_samples_that_nobody_could_judge_count_towards_the_budget() ->
     assert (run.progress.samples, run.progress.unscored) == (12, 12)
 
 
+PRICED = {"engine": "openai", "model": "m", "price": {"completion": 1.0}}
+
+
+def test_a_budget_of_money_ends_a_run_in_order_and_is_remembered_by_a_resumed_one() -> None:
+    settings_ = config(budget={"money": 0.5}, target=PRICED, search__in_flight=3)
+    recorder = MemoryRecorder()
+    run = loop(settings_, FakeEvaluator(usd=0.02), recorder)
+    assert asyncio.run(run.run()).startswith("budget: 0.")
+    spent = run.progress.spent
+    assert not recorder.pending
+    assert spent.money_usd == pytest.approx(0.02 * spent.evaluations)
+    assert 0.5 <= spent.money_usd < 0.5 + 0.02 * 3 * 5
+    again = loop(settings_, FakeEvaluator(usd=0.02), recorder)
+    again.replay(recorder.outcomes, [], 0.0)
+    assert again.progress.spent.money_usd == pytest.approx(spent.money_usd)
+
+
+def test_what_proposers_and_gates_cost_is_borne_by_the_outcomes_of_the_batch() -> None:
+    recorder = MemoryRecorder()
+    run = loop(config(), FakeEvaluator(usd=0.01), recorder)
+    charged = iter([0.6, 0.3])
+    run.side_costs = lambda: next(charged, 0.0)
+    asyncio.run(run.run())
+    evaluations = run.progress.spent.evaluations
+    assert run.progress.spent.money_usd == pytest.approx(0.9 + 0.01 * evaluations)
+    assert sum(o.cost_usd for o in recorder.outcomes) == pytest.approx(run.progress.spent.money_usd)
+
+
 def test_what_is_not_harmless_or_not_novel_costs_no_evaluation() -> None:
     seeds = [*SEEDS, Seed("a forbidden thing", "test"), Seed("a delicate thing", "test")]
     recorder, evaluator = MemoryRecorder(), FakeEvaluator()

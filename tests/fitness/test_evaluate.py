@@ -13,7 +13,8 @@ from fitness.judges.embedded import EmbeddedJudge
 from fitness.judges.prefix import PrefixJudge
 from fitness.types import Evaluation, EvaluationRequest, JudgedSample, JudgeInput, Unscored, Verdict
 from tests.fakes import FakeEngine
-from workers.interface import Failure, FailureKind
+from workers.interface import Failure, FailureKind, Generation, TargetError
+from workers.metering import Account
 
 
 class BrokenJudge:
@@ -107,6 +108,19 @@ def test_a_broken_judge_leaves_samples_unscored_and_makes_no_verdict(raises: boo
     assert alone.target_tokens == sum(s.sample.n_tokens for s in alone.samples) > 0
 
 
+def test_a_judge_that_is_gone_ends_the_work_after_what_was_paid_for_is_handed_on() -> None:
+    class Gone(BrokenJudge):
+        async def judge(self, inputs: Sequence[JudgeInput]) -> list[Verdict]:
+            raise TargetError("the judge's endpoint is gone")
+
+    evaluator = Evaluator(FakeEngine(), [Gone("gone")])
+    result = evaluate(evaluator, "always")
+    assert isinstance(result, Unscored)
+    assert [s.verdicts for s in result.samples] == [()] * 4
+    with pytest.raises(TargetError, match="endpoint is gone"):
+        evaluate(evaluator, "never")
+
+
 def test_without_log_probabilities_there_is_no_confidence() -> None:
     result = done(evaluate(Evaluator(FakeEngine(logprobs=False), [EmbeddedJudge()]), "always"))
     assert result.score.confidence is None
@@ -129,3 +143,25 @@ def test_a_failed_top_up_keeps_the_samples_that_were_paid_for() -> None:
 
     result = done(evaluate(Evaluator(FailsLater(), [EmbeddedJudge()]), "always"))
     assert result.score.n_samples == 4
+
+
+def test_a_prompt_bears_what_its_samples_cost_and_a_share_of_what_judging_cost() -> None:
+    account = Account()
+    evaluator = Evaluator(FakeEngine(usd=0.25), [EmbeddedJudge()], side_costs=account.take)
+    account.charge([Generation((), 0, 0.5)])
+    requests = [
+        EvaluationRequest(str(n), prompt, 4, 10, 0.5, seed=n)
+        for n, prompt in enumerate(["always", "never", " "])
+    ]
+    refused, answered, failed = asyncio.run(evaluator.run(requests))
+    assert done(refused).cost_usd == 0.25 * 2 + 0.25  # topped up: two answers of the engine
+    assert done(answered).cost_usd == 0.25 + 0.25
+    assert isinstance(failed, Failure)
+    assert done(refused).prompt_tokens == 2 * done(answered).prompt_tokens
+
+
+def test_what_judging_cost_waits_while_nobody_can_bear_it() -> None:
+    account = Account(0.5)
+    evaluator = Evaluator(FakeEngine(), [EmbeddedJudge()], side_costs=account.take)
+    assert isinstance(evaluate(evaluator, " "), Failure)
+    assert done(evaluate(evaluator, "never")).cost_usd == 0.5

@@ -12,7 +12,10 @@ from workers.interface import ConfigError, Engine
 # name -> (module, class)
 ENGINES: Mapping[str, tuple[str, str]] = {
     "transformers": ("workers.engines.transformers", "TransformersEngine"),
+    "openai": ("workers.engines.openai", "OpenAIEngine"),
 }
+# Engines that ask a server: they hold no weights and take neither cores nor GPUs.
+ENDPOINTS = frozenset({"openai"})
 
 
 def require(name: str) -> None:

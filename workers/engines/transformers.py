@@ -105,6 +105,7 @@ class TransformersEngine:
         self._pad = self._tokenizer.pad_token_id
         if self._pad is None:
             self._pad = min(self._eos)
+        self._context_tokens = int(self._model.config.get_text_config().max_position_embeddings)
         self._description = EngineDescription(
             engine="transformers",
             model=model,
@@ -112,7 +113,7 @@ class TransformersEngine:
             template=chat.template_hash(self._tokenizer),
             dtype=str(self._dtype).removeprefix("torch."),
             device=_device_name(self._device),
-            context_tokens=int(self._model.config.get_text_config().max_position_embeddings),
+            context_tokens=self._context_tokens,
             adapter=adapter,
             abilities=frozenset({Ability.LOGPROBS, Ability.HIDDEN_STATES, Ability.ADAPTERS}),
         )
@@ -137,7 +138,7 @@ class TransformersEngine:
         results: list[Generation | Failure | None] = [None] * len(requests)
         encoded: list[_Encoded] = []
         for position, request in enumerate(requests):
-            room = self._description.context_tokens - request.sampling.max_tokens
+            room = self._context_tokens - request.sampling.max_tokens
             ids = chat.encode(self._tokenizer, request.messages, room=room, key=request.key)
             if isinstance(ids, Failure):
                 results[position] = ids

@@ -1,0 +1,67 @@
+"""Which engine stands behind a name, and who shares what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evo import wiring
+from evo.config import Config, validate
+from workers.interface import ConfigError
+
+HERE = {"engine": "openai", "model": "m", "base_url": "http://here/v1", "requests_per_minute": 60}
+THERE = HERE | {"base_url": "http://there/v1"}
+
+
+def config(**changes: Any) -> Config:
+    raw: dict[str, Any] = {
+        "seeds": {"dataset": "xstest-safe"},
+        "target": {"model": "local:smollm2"},
+        "budget": {"evaluations": 4},
+    }
+    return validate(raw | changes)
+
+
+def test_a_name_is_a_block_before_it_is_a_model() -> None:
+    made = config(engines={"judge": THERE}, target={"model": "judge-model", "dtype": "float32"})
+    assert wiring.asked_engine(made, "judge").base_url == "http://there/v1"
+    bare = wiring.asked_engine(made, "local:smollm2")
+    assert (bare.engine, bare.model, bare.dtype) == ("transformers", "local:smollm2", "float32")
+
+
+def test_beside_a_target_on_an_endpoint_another_model_needs_a_block() -> None:
+    made = config(target=HERE)
+    assert wiring.asked_engine(made, "m").base_url == "http://here/v1"
+    with pytest.raises(ConfigError, match=r"llm:other.*under 'engines'"):
+        wiring.check(config(target=HERE, judges=["llm:other"]))
+
+
+def test_models_on_endpoints_are_not_looked_for_here() -> None:
+    named = {"judge": THERE | {"model": "gpt-4o-mini"}}
+    wiring.check(config(target=HERE, engines=named, judges=["embedded", "llm:judge"]))
+    with pytest.raises(ConfigError, match="'nowhere'"):
+        wiring.check(config(engines={"judge": {"model": "nowhere"}}, safety=["llm:judge"]))
+
+
+def test_endpoints_take_no_cores_and_leave_them_to_models_that_run_here() -> None:
+    made = config(
+        engines={"judge": THERE},
+        proposer={"operators": ["llm"], "engine": {"engine": "judge"}},
+        safety=["llm:judge"],
+    )
+    assert made.proposer.engine is not None
+    assert wiring._cpus(made.target, made, 4) == 4
+    assert wiring._cpus(made.proposer.engine, made, 4) == 0
+
+
+def test_processes_that_ask_one_endpoint_share_its_rate() -> None:
+    made = config(
+        target=HERE | {"replicas": 2},
+        engines={"gate": HERE, "judge": THERE},
+        proposer={"operators": ["llm"], "engine": HERE},
+        judges=["embedded", "llm:judge"],
+        safety=["seed-contrast", "llm:gate"],
+    )
+    assert wiring._sharers(made.target, made) == 2 + 1 + 1
+    assert wiring._sharers(made.engines["judge"], made) == 2
