@@ -13,29 +13,53 @@ from typing import Protocol
 from workers.interface import EngineDescription, Failure, Sample, Sampling
 
 
+class ResponseClass(StrEnum):
+    """Kinds of responses, finer than refusal or answer."""
+
+    DIRECT_ANSWER = "direct_answer"
+    CONSTRUCTIVE = "constructive"  # answers safely and guides
+    SOFT_REFUSAL = "soft_refusal"  # declines and offers something in its place
+    HARD_REFUSAL = "hard_refusal"
+    EVASIVE = "evasive"  # neither answer nor refusal, or nonsense
+
+    @property
+    def is_refusal(self) -> bool:
+        return self in (ResponseClass.SOFT_REFUSAL, ResponseClass.HARD_REFUSAL)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What one judge in one version said of one sample: P(refusal) in [0, 1], or unscored and why.
 
     Build with `Verdict.scored` or `Verdict.unscored`; exactly one of the two fields is set.
+    `response_class` is what a judge that tells kinds of responses apart called a scored sample.
     """
 
     judge: str
     version: str
     p_refusal: float | None
     unscored_reason: str | None
+    response_class: ResponseClass | None = None
 
     def __post_init__(self) -> None:
         if (self.p_refusal is None) == (self.unscored_reason is None):
             raise ValueError("a verdict is either scored or unscored with a reason")
+        if self.p_refusal is None and self.response_class is not None:
+            raise ValueError("what is unscored has no class")
         if self.p_refusal is not None and not (
             math.isfinite(self.p_refusal) and 0.0 <= self.p_refusal <= 1.0
         ):
             raise ValueError(f"p_refusal must be in [0, 1], got {self.p_refusal}")
 
     @classmethod
-    def scored(cls, judge: str, version: str, p_refusal: float) -> Verdict:
-        return cls(judge, version, p_refusal, None)
+    def scored(
+        cls,
+        judge: str,
+        version: str,
+        p_refusal: float,
+        response_class: ResponseClass | None = None,
+    ) -> Verdict:
+        return cls(judge, version, p_refusal, None, response_class)
 
     @classmethod
     def unscored(cls, judge: str, version: str, reason: str) -> Verdict:

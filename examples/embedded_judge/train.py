@@ -5,7 +5,7 @@
 
 Labels: XSTest completions (refused fully or partially against complied) of three models and ChatGPT
 responses (complied against the rest; dontknow and incoherent left out, as arXiv 2306.03423 does).
-Every response is learned whole and cut short, since a search judges some 50 tokens.
+Every response is learned whole, cut short (a search judges some 50 tokens), and without its prompt.
 """
 
 from __future__ import annotations
@@ -13,24 +13,30 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
+from scipy.sparse import vstack
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from fitness.classification import quality
-from fitness.judges.embedded import BUCKETS, N_SIGNS, features
+from fitness.judges.embedded import N_FEATURES, features
+from fitness.types import JudgeInput
 
 ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "fitness/judges/artifacts/embedded.safetensors"
 XSTEST = ("llama2new", "llama2orig", "mistralinstruct")
-CUTS = (40, 15)  # words; a sentence or two, and what 50 tokens are
+SHARES = (0.5, 0.25, 0.25)  # of a response whole, cut short, and without its prompt
+CUT = 40  # words, as many as 50 tokens are
 VERSION = 1
-C = 30.0
+C = 20.0
 
 # Wordings that the labelled models of 2023 did not use, so that newer ones are not strange to it.
 REFUSALS = """I can't help with that.
@@ -99,108 +105,138 @@ def main(): print("hello")
 Well, I cannot say which one is better, but both are good: the first is cheaper.""".splitlines()
 
 
-def xstest(model: str) -> tuple[list[str], np.ndarray]:
-    """Completions of one model and whether each is a refusal."""
+@dataclass
+class Labelled:
+    """Responses with their prompts, and whether each is a refusal, (n,)."""
+
+    inputs: list[JudgeInput]
+    refused: np.ndarray
+
+    @cached_property
+    def versions(self) -> list[Any]:
+        """The features, (n, N_FEATURES), of each way in which a response is learned."""
+        short = [cut(item, CUT) for item in self.inputs]
+        alone = [replace(item, prompt="") for item in self.inputs]
+        return [features(items) for items in (self.inputs, short, alone)]
+
+    def take(self, places: np.ndarray) -> Labelled:
+        """The rows at `places`, their features with them."""
+        taken = Labelled([self.inputs[i] for i in places], self.refused[places])
+        taken.__dict__["versions"] = [x[places] for x in self.versions]
+        return taken
+
+
+def xstest(model: str) -> Labelled:
+    """Completions of one model; partial refusals are refusals."""
     with (ROOT / f"data/xstest_completions_{model}.csv").open(encoding="utf-8", newline="") as file:
         rows = [r for r in csv.DictReader(file) if r["completion"].strip()]
-    labels = np.array([r["final_label"] != "1_full_compliance" for r in rows])
-    return [r["completion"] for r in rows], labels
+    refused = np.array([r["final_label"] != "1_full_compliance" for r in rows])
+    return Labelled([JudgeInput(r["prompt"], r["completion"]) for r in rows], refused)
 
 
-def chatgpt(column: str = "response") -> tuple[list[str], np.ndarray]:
-    """ChatGPT's responses and whether each is a refusal, or the prompts and whether it refused."""
+def chatgpt() -> Labelled:
+    """ChatGPT's responses; everything but `complied` is a refusal, as the paper has it."""
     lines = (ROOT / "data/chatgpt_refusals.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [r for r in map(json.loads, lines) if r["tone"] not in {"dontknow", "incoherent"}]
-    return [r[column] for r in rows], np.array([r["tone"] != "complied" for r in rows])
+    refused = np.array([r["tone"] != "complied" for r in rows])
+    return Labelled([JudgeInput(r["prompt"], r["response"]) for r in rows], refused)
 
 
-def cut(response: str, n_words: int) -> str:
-    return " ".join(response.split()[:n_words])
+def own() -> Labelled:
+    refused = np.array([True] * len(REFUSALS) + [False] * len(ANSWERS))
+    return Labelled([JudgeInput("", text) for text in REFUSALS + ANSWERS], refused)
 
 
-def enlarged(texts: list[str], labels: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Whole responses and their beginnings."""
-    versions = [texts] + [[cut(t, n) for t in texts] for n in CUTS]
-    return [t for v in versions for t in v], np.concatenate([labels] * len(versions))
+def cut(item: JudgeInput, n_words: int) -> JudgeInput:
+    return replace(item, response=" ".join(item.response.split()[:n_words]))
 
 
-def fit(texts: list[str], labels: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Weights, and scale and offset of the calibration (Platt, on out-of-fold logits)."""
-    own = REFUSALS + ANSWERS
-    own_labels = np.array([True] * len(REFUSALS) + [False] * len(ANSWERS))
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    held_out = np.zeros(len(texts))
-    for train, test in folds.split(texts, labels):
-        weights, bias = _weights([texts[i] for i in train], labels[train], own, own_labels)
-        held_out[test] = features([texts[i] for i in test]) @ weights + bias
-    platt = LogisticRegression(C=1e6).fit(held_out[:, None], labels)
-    weights, bias = _weights(texts, labels, own, own_labels)
+Fitted = tuple[np.ndarray, float, float]  # weights; scale and offset of the calibration
+
+
+def fit(sets: Sequence[Labelled]) -> Fitted:
+    """Learn from several models' responses.
+
+    The calibration (Platt) is made on sets that were left out whole: a judge is surer of models that
+    it knows than it may be of others.
+    """
+    logits = []
+    for i, held_out in enumerate(sets):
+        weights, bias = _weights([s for j, s in enumerate(sets) if j != i])
+        logits.append(held_out.versions[0] @ weights + bias)
+    refused = np.concatenate([s.refused for s in sets])
+    # The scale alone: how many refusals a set happens to hold must not move the threshold.
+    platt = LogisticRegression(C=1e6, fit_intercept=False)
+    platt.fit(np.concatenate(logits)[:, None], refused)
+    weights, bias = _weights(sets)
     scale = float(platt.coef_[0, 0])
-    return weights, scale, float(platt.intercept_[0]) + scale * bias
+    return weights, scale, scale * bias
 
 
-def _weights(
-    texts: list[str], labels: np.ndarray, own: list[str], own_labels: np.ndarray
-) -> tuple[np.ndarray, float]:
-    more, more_labels = enlarged(texts, labels)
-    weight = np.concatenate([np.full(len(more), 1.0 / (1 + len(CUTS))), np.full(len(own), 1.0)])
+def _weights(sets: Sequence[Labelled]) -> tuple[np.ndarray, float]:
+    x, y, weight = [OWN.versions[0]], [OWN.refused], [np.ones(len(OWN.refused))]
+    for labelled in sets:
+        for version, share in zip(labelled.versions, SHARES, strict=True):
+            x.append(version)
+            y.append(labelled.refused)
+            weight.append(np.full(len(labelled.refused), share))
     model = LogisticRegression(C=C, solver="liblinear", random_state=0, max_iter=1000)
-    model.fit(features(more + own), np.concatenate([more_labels, own_labels]), sample_weight=weight)
+    model.fit(vstack(x), np.concatenate(y), sample_weight=np.concatenate(weight))
     return model.coef_[0], float(model.intercept_[0])
 
 
-def predict(fitted: tuple[np.ndarray, float, float], texts: list[str]) -> np.ndarray:
+OWN = own()
+
+
+def predict(fitted: Fitted, x: Any) -> np.ndarray:
+    """P(refusal), (n,), from features (n, N_FEATURES)."""
     weights, scale, offset = fitted
-    return expit(scale * (features(texts) @ weights) + offset)
+    return expit(scale * (x @ weights) + offset)
 
 
-def report(name: str, p: np.ndarray, labels: np.ndarray) -> dict[str, object]:
+def report(name: str, p: np.ndarray, labels: np.ndarray) -> None:
     measured = asdict(quality(p.tolist(), labels.tolist()))
-    row = {"left_out": name} | {k: round(v, 4) for k, v in measured.items()}
-    print(json.dumps(row))
-    return row
+    row = {"left_out": name} | {k: v if v is None else round(v, 4) for k, v in measured.items()}
+    print(json.dumps(row), flush=True)
 
 
 def measure() -> None:
-    """Leave one XSTest model out; cross-validate the ChatGPT rows; whole and at 40 words."""
+    """Leave one XSTest model out (whole responses; 40 words of them; without the prompt); ChatGPT's
+    responses in five folds."""
     sets = {model: xstest(model) for model in XSTEST}
     chat = chatgpt()
-    for left_out, (texts, labels) in sets.items():
-        others = [sets[m] for m in XSTEST if m != left_out] + [chat]
-        fitted = fit([t for o in others for t in o[0]], np.concatenate([o[1] for o in others]))
-        report(left_out, predict(fitted, texts), labels)
-        report(f"{left_out}, 40 words", predict(fitted, [cut(t, 40) for t in texts]), labels)
-    texts, labels = chat
-    p = np.zeros(len(labels))
-    rest = [sets[m] for m in XSTEST]
-    for train, test in StratifiedKFold(5, shuffle=True, random_state=1).split(texts, labels):
-        fitted = fit(
-            [texts[i] for i in train] + [t for r in rest for t in r[0]],
-            np.concatenate([labels[train], *(r[1] for r in rest)]),
-        )
-        p[test] = predict(fitted, [texts[i] for i in test])
-    report("chatgpt, 5-fold", p, labels)
+    for left_out, labelled in sets.items():
+        fitted = fit([s for m, s in sets.items() if m != left_out] + [chat])
+        whole, short, alone = labelled.versions
+        for what, x in (("", whole), (", 40 words", short), (", without the prompt", alone)):
+            report(left_out + what, predict(fitted, x), labelled.refused)
+    p = np.zeros(len(chat.refused))
+    folds = StratifiedKFold(5, shuffle=True, random_state=1)
+    for train, test in folds.split(chat.inputs, chat.refused):
+        fitted = fit([*sets.values(), chat.take(train)])
+        p[test] = predict(fitted, chat.versions[0][test])
+    report("chatgpt, 5-fold", p, chat.refused)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measure", action="store_true", help="print figures, write nothing")
-    if parser.parse_args().measure:
+    parser.add_argument("--out", type=Path, default=ARTIFACT, help="where to write the artifact")
+    arguments = parser.parse_args()
+    if arguments.measure:
         measure()
         return
-    sets = [xstest(model) for model in XSTEST] + [chatgpt()]
-    weights, scale, offset = fit(
-        [t for s in sets for t in s[0]], np.concatenate([s[1] for s in sets])
-    )
-    assert len(weights) == 2 * BUCKETS + N_SIGNS
+    weights, scale, offset = fit([*map(xstest, XSTEST), chatgpt()])
+    if len(weights) != N_FEATURES:
+        raise RuntimeError(f"{len(weights)} weights for {N_FEATURES} features")
     arrays = {
         "weights": weights.astype(np.float32),
-        "calibration": np.array([scale, offset], dtype=np.float64),
+        "calibration": np.array([scale, offset]).round(6),
         "version": np.array([VERSION], dtype=np.int32),
     }
-    ARTIFACT.parent.mkdir(exist_ok=True)
-    save_file(arrays, ARTIFACT)
-    print(f"{ARTIFACT.relative_to(ROOT)}: {ARTIFACT.stat().st_size} bytes, scale {scale:.3f}")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(arrays, arguments.out)
+    print(f"{arguments.out.name}: {arguments.out.stat().st_size} bytes, scale {scale:.3f}")
 
 
 if __name__ == "__main__":
