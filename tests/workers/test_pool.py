@@ -88,7 +88,7 @@ def test_a_killed_replica_loses_no_work(ray_here: None) -> None:
     async def scenario() -> None:
         pool: Pool[int, int] = Pool(Doubler, replicas=2, cpus=0.5)
         await pool.start()
-        pids = [await pool._call(seat, "start") for seat in pool._seats]
+        pids = [replica.pid or 0 for replica in pool.status().replicas]
         running = asyncio.gather(*(pool.run([99, n]) for n in range(6)))
         await asyncio.sleep(0.2)
         os.kill(pids[0], signal.SIGKILL)
@@ -103,7 +103,7 @@ def test_close_leaves_no_replica_process(ray_here: None) -> None:
     async def scenario() -> list[int]:
         pool: Pool[int, int] = Pool(Doubler, replicas=2, cpus=0.5)
         await pool.start()
-        pids = [await pool._call(seat, "start") for seat in pool._seats]
+        pids = [replica.pid or 0 for replica in pool.status().replicas]
         await pool.close()
         return pids
 
