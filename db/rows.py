@@ -6,12 +6,13 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, Executable, RowMapping, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.models import (
@@ -33,6 +34,7 @@ from workers.interface import Sample as SampleValue
 
 # SQLite allows 32,766 bound values; a wide table takes 20 of them a row.
 _CHUNK = 500
+_PROPOSALS = cast(Table, Proposal.__table__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,23 @@ class Parents:
 
 def insert_new(
     connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """INSERT ... ON CONFLICT DO NOTHING; of rows with one key the first counts."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+) -> bool:
+    """INSERT ... ON CONFLICT DO NOTHING; of rows with one key the first counts. Says whether it is
+    certain that every row was new."""
     # In order of the key, or two writers of a PostgreSQL could wait for each other.
     keys = [column.name for column in table.__table__.primary_key]
     ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
-    for chunk in chunks(ordered):
-        connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(chunk))
+    statement = _insert(connection.dialect.name, table)
+    added = sum(connection.execute(statement, list(chunk)).rowcount for chunk in chunks(ordered))
+    return added == len(rows)
+
+
+@cache
+def _insert(dialect: str, table: type[Base]) -> Executable:
+    """The same object every time, so that SQLAlchemy compiles it once."""
+    made = (sqlite if dialect == "sqlite" else postgresql).insert(table.__table__)
+    statement: Executable = made.on_conflict_do_nothing()
+    return statement
 
 
 def chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -147,19 +158,43 @@ def pairs(column: str | None) -> list[tuple[str, str]]:
 
 
 def update_pending(
-    connection: Connection, run_id: str, assignment: Assignment, values: Mapping[str, Any]
-) -> int:
-    """Change a proposal unless it has ended. Returns the number of rows changed, 0 or 1."""
-    changed = connection.execute(
-        update(Proposal)
+    connection: Connection, run_id: str, changes: Sequence[tuple[int, Mapping[str, Any]]]
+) -> None:
+    """Change proposals, given by index, unless they have ended."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for index, values in changes:
+        row = {f"new_{column}": value for column, value in values.items()}
+        alike[tuple(values)].append({"run": run_id, "number": index, **row})
+    for columns, rows in alike.items():
+        connection.execute(_update_pending(columns), rows)
+
+
+@cache
+def _update_pending(columns: tuple[str, ...]) -> Executable:
+    return (
+        update(_PROPOSALS)
         .where(
-            Proposal.run_id == run_id,
-            Proposal.proposal_index == assignment.index,
-            Proposal.status == "pending",
+            _PROPOSALS.c.run_id == bindparam("run"),
+            _PROPOSALS.c.proposal_index == bindparam("number"),
+            _PROPOSALS.c.status == "pending",
         )
-        .values(**values)
+        .values({column: bindparam(f"new_{column}") for column in columns})
     )
-    return changed.rowcount
+
+
+def read_proposed(
+    connection: Connection, run_id: str, indices: Sequence[int]
+) -> dict[int, tuple[str, str | None]]:
+    """Index -> (status, prompt id) of those of these proposals that are stored."""
+    found: dict[int, tuple[str, str | None]] = {}
+    for chunk in chunks(indices):
+        rows = connection.execute(
+            select(_PROPOSALS.c.proposal_index, _PROPOSALS.c.status, _PROPOSALS.c.prompt_id).where(
+                _PROPOSALS.c.run_id == run_id, _PROPOSALS.c.proposal_index.in_(chunk)
+            )
+        )
+        found |= {index: (status, prompt) for index, status, prompt in rows}
+    return found
 
 
 def write_samples(
@@ -180,9 +215,9 @@ def write_samples(
         {**keys[place], **_sample_row(s.sample), "run_id": run_id, "created_at": now}
         for place, s in judged.items()
     ]
-    insert_new(connection, Sample, rows)
+    new = insert_new(connection, Sample, rows)
     # Another run may have drawn this sample first. A verdict is about the text that is stored.
-    stored = _texts(connection, target_id, list({prompt for prompt, _ in judged}))
+    stored = {} if new else _texts(connection, target_id, list({prompt for prompt, _ in judged}))
     verdicts = [
         {
             **keys[place],
@@ -192,7 +227,7 @@ def write_samples(
             "unscored_reason": v.unscored_reason,
         }
         for place, s in judged.items()
-        if stored[place] == storable(s.sample.text)
+        if new or stored[place] == storable(s.sample.text)
         for v in s.verdicts
     ]
     insert_new(connection, Verdict, verdicts)
@@ -350,7 +385,7 @@ def evaluation_rows(
 ) -> list[dict[str, Any]]:
     return [
         {
-            **{name: _number(value) for name, value in asdict(o.evaluation.score).items()},
+            **{name: _number(getattr(o.evaluation.score, name)) for name in _SCORE_FIELDS},
             "run_id": run_id,
             "proposal_index": o.assignment.index,
             "prompt_id": o.evaluation.prompt_id,

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any
 
 from sqlalchemy import (
@@ -56,6 +57,7 @@ from db.rows import (
     insert_new,
     read_decisions,
     read_paid,
+    read_proposed,
     read_vectors,
     sample_of,
     update_pending,
@@ -255,9 +257,8 @@ class Store:
         """Store proposals as pending, and their text once it exists, before the target is asked."""
         with self.writing() as connection:
             self._write_proposals(connection, run_id, proposals)
-            for assignment, candidate in proposals:
-                if candidate is not None:
-                    update_pending(connection, run_id, assignment, candidate_row(candidate))
+            texts = [(a.index, candidate_row(c)) for a, c in proposals if c is not None]
+            update_pending(connection, run_id, texts)
 
     def record(self, run_id: str, outcomes: Sequence[Outcome], embedder: str = "") -> None:
         """Store how proposals ended, in this order of completion, with all that was paid for.
@@ -266,18 +267,23 @@ class Store:
         """
         target_id = self._target_of(run_id)
         with self.writing() as connection:
-            self._write_proposals(
-                connection, run_id, [(o.assignment, o.candidate) for o in outcomes]
-            )
+            stored = read_proposed(connection, run_id, [o.assignment.index for o in outcomes])
+            self._write_proposals(connection, run_id, _unknown(outcomes, stored))
             insert_new(connection, GateDecision, gate_rows(outcomes))
             insert_new(connection, Embedding, embedding_rows(outcomes, embedder))
             last = connection.scalar(
                 select(func.max(Proposal.completed_order)).where(Proposal.run_id == run_id)
             )
-            order = 0 if last is None else last + 1
+            new: dict[int, Outcome] = {}
             for outcome in outcomes:
-                values = ending(outcome, embedder) | {"completed_order": order}
-                order += update_pending(connection, run_id, outcome.assignment, values)
+                if stored.get(outcome.assignment.index, ("pending", None))[0] == "pending":
+                    new.setdefault(outcome.assignment.index, outcome)
+            orders = count(0 if last is None else last + 1)
+            endings = [
+                (index, ending(outcome, embedder) | {"completed_order": order})
+                for (index, outcome), order in zip(new.items(), orders, strict=False)
+            ]
+            update_pending(connection, run_id, endings)
             write_samples(connection, run_id, target_id, outcomes)
             insert_new(connection, Evaluation, evaluation_rows(run_id, target_id, outcomes))
 
@@ -444,3 +450,15 @@ class Store:
             for position, parent in enumerate(a.parents)
         ]
         insert_new(connection, Lineage, lineage)
+
+
+def _unknown(
+    outcomes: Sequence[Outcome], stored: Mapping[int, tuple[str, str | None]]
+) -> list[tuple[Assignment, Candidate | None]]:
+    """Of these outcomes, the proposals that are not stored yet with the prompt that they became."""
+    return [
+        (o.assignment, o.candidate)
+        for o in outcomes
+        if o.assignment.index not in stored
+        or (o.candidate is not None and stored[o.assignment.index][1] != o.candidate.prompt_id)
+    ]
