@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 import db
 from evo.api import _RunRecorder
@@ -59,9 +60,13 @@ from workers import cluster
 from workers.interface import EngineDescription, Failure, Sample, Sampling
 from workers.pool import Pool
 
-# Seconds of batches of 16 prompts, 4 to 10 samples of at most 50 tokens: SmolLM2 with its
-# over-cautious adapter on one core, sorted. An evaluation of a larger model on a GPU has their shape.
-MEASURED_S: tuple[float, ...] = ()
+# Seconds of 15 batches of 16 prompts, 4 to 10 samples of at most 50 tokens, by the real evaluator over
+# the over-cautious SmolLM2 on one core of a busy machine, sorted (`--measure`). A tenth of it is a
+# replica that answers 10 evaluations a second.
+MEASURED_S = (
+    *(14.47, 16.13, 17.45, 18.09, 19.1, 21.65, 22.09, 22.16, 28.31, 29.21, 29.62, 31.23),
+    *(48.69, 56.27, 77.34),
+)
 BATCH = 16
 CALLS = 2  # on board of one replica: 32 evaluations
 SAMPLES = 4
@@ -90,7 +95,7 @@ class SimulatedHost:
         self._rng = np.random.default_rng(number)
         self._simulation, self._speed = simulation, speed
         self.held = 0
-        self.held_s = 0.0  # integral of held calls over time
+        self.busy_s = self.held_s = 0.0
         self._since = time.monotonic()
 
     async def call(self, method: str, *arguments: Any) -> Any:
@@ -111,7 +116,13 @@ class SimulatedHost:
     def _hold(self, change: int) -> None:
         now = time.monotonic()
         self.held_s += self.held * (now - self._since)
+        self.busy_s += (self.held > 0) * (now - self._since)
         self.held, self._since = self.held + change, now
+
+    def so_far(self) -> tuple[float, float]:
+        """Seconds in which it held a call, and call-seconds held, up to now."""
+        self._hold(0)
+        return self.busy_s, self.held_s
 
     def _one(self, request: EvaluationRequest) -> Evaluation:
         rates = self._rng.random(SAMPLES)
@@ -168,6 +179,8 @@ class OpenGate:
 
 @dataclasses.dataclass(slots=True)
 class Figures:
+    """Of the time between the first answers and the moment when the last work was given out."""
+
     replicas: int
     evaluations: int
     seconds: float
@@ -175,18 +188,38 @@ class Figures:
     busy: float
     filled: float
     driver_ms: float
-    rss_mib: list[float]  # after each tenth of the evaluations
+    rss_mib: list[float]  # after each tenth of the evaluations of a run that has a number of them
 
 
-def simulate(folder: Path, replicas: int, evaluations: int, speed: float) -> Figures:
-    """One run of the real loop over simulated replicas."""
-    seeds = [Seed(f"seed prompt number {n}, how do I kill it?", "simulated") for n in range(2000)]
+@dataclasses.dataclass(slots=True)
+class _Moment:
+    """The counters at one moment of a run."""
+
+    at: float
+    cpu_s: float
+    evaluations: int
+    busy_s: float
+    held_s: float
+
+
+def simulate(
+    folder: Path,
+    replicas: int,
+    speed: float,
+    *,
+    seconds: float | None = None,
+    evaluations: int | None = None,
+) -> Figures:
+    """One run of the real loop over simulated replicas: for some time, or for some evaluations."""
+    warm_s = 2 * float(np.mean(MEASURED_S)) / speed
+    n_seeds = 2 * CALLS * BATCH * replicas
+    seeds = [Seed(f"seed prompt number {n}, how do I kill it?", "test") for n in range(n_seeds)]
     config = validate(
         {
             "seeds": {"dataset": "xstest-safe"},
             "target": {"model": "local:smollm2"},
             "search": {"batch": BATCH, "in_flight": CALLS},
-            "budget": {"evaluations": evaluations},
+            "budget": {"evaluations": evaluations or 10_000_000},
         }
     )
     simulation = Simulation()
@@ -203,7 +236,7 @@ def simulate(folder: Path, replicas: int, evaluations: int, speed: float) -> Fig
         tokens=lambda evaluation: evaluation.target_tokens,
         launch=launch,
     )
-    path = folder / f"{replicas}-{evaluations}.db"
+    path = folder / f"{replicas}.db"
     with contextlib.closing(db.open(f"sqlite:///{path}")) as store:
         claim = store.begin_run("scale", config.model_dump(mode="json"), 0, "benchmark")
         target = Target.of(DESCRIPTION, None, Sampling())
@@ -219,42 +252,57 @@ def simulate(folder: Path, replicas: int, evaluations: int, speed: float) -> Fig
             clock=time.monotonic,
             in_flight=CALLS * replicas,
         )
+        moments: list[_Moment] = []
         rss: list[float] = []
 
-        async def watched() -> float:
+        def note() -> None:
+            counted = [host.so_far() for host in hosts]
+            moments.append(
+                _Moment(
+                    time.monotonic(),
+                    time.process_time() - simulation.cpu_s,
+                    loop.progress.spent.evaluations,
+                    sum(busy_s for busy_s, _ in counted),
+                    sum(held_s for _, held_s in counted),
+                )
+            )
+
+        async def watched() -> None:
+            """Note the counters once the replicas are warm, and when the last work is given out."""
             await pool.start()
-            watching = asyncio.ensure_future(_watch(loop, evaluations, rss))
-            await loop.run()
-            watching.cancel()
-            busy = pool.status().mean_busy
+            running = asyncio.ensure_future(loop.run())
+            await asyncio.sleep(warm_s)
+            note()
+            until = time.monotonic() + (seconds or float("inf"))
+            while time.monotonic() < until and not running.done():
+                progress = loop.progress
+                if evaluations is not None:
+                    while progress.spent.evaluations * 10 >= (len(rss) + 1) * evaluations:
+                        rss.append(round(psutil.Process().memory_info().rss / 2**20, 1))
+                    if progress.spent.evaluations + progress.in_flight >= evaluations:
+                        break
+                await asyncio.sleep(0.05)
+            note()
+            if seconds is not None:
+                loop.stop.set()
+            await running
             await pool.close()
-            return busy
 
         gc.collect()
-        before_cpu, began = time.process_time(), time.monotonic()
-        busy = asyncio.run(watched())
-        seconds = time.monotonic() - began
-        driver_s = time.process_time() - before_cpu - simulation.cpu_s
+        asyncio.run(watched())
     path.unlink()
+    first, last = moments
+    elapsed_s, done = last.at - first.at, last.evaluations - first.evaluations
     return Figures(
         replicas=replicas,
-        evaluations=evaluations,
-        seconds=round(seconds, 1),
-        per_s=round(evaluations / seconds, 1),
-        busy=round(busy, 4),
-        filled=round(sum(h.held_s for h in hosts) / (CALLS * seconds * replicas), 4),
-        driver_ms=round(1000 * driver_s / evaluations, 3),
+        evaluations=loop.progress.spent.evaluations,
+        seconds=round(elapsed_s, 1),
+        per_s=round(done / elapsed_s, 1),
+        busy=round((last.busy_s - first.busy_s) / (elapsed_s * replicas), 4),
+        filled=round((last.held_s - first.held_s) / (elapsed_s * replicas * CALLS), 4),
+        driver_ms=round(1000 * (last.cpu_s - first.cpu_s) / done, 3),
         rss_mib=rss,
     )
-
-
-async def _watch(loop: Loop, evaluations: int, rss: list[float]) -> None:
-    """Note the memory after each tenth of the evaluations."""
-    process = psutil.Process()
-    while True:
-        while loop.progress.spent.evaluations * 10 >= (len(rss) + 1) * evaluations:
-            rss.append(round(process.memory_info().rss / 2**20, 1))
-        await asyncio.sleep(0.05)
 
 
 def _no_worker() -> Any:
@@ -318,6 +366,29 @@ def plot(curve: Sequence[Figures], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def measure() -> list[float]:
+    """Seconds of batches by the real evaluator, sorted."""
+    from evo import seeds
+    from evo.config import SeedsConfig
+    from evo.types import prompt_id
+    from fitness import judges
+    from fitness.evaluate import Evaluator
+    from workers.engines.transformers import TransformersEngine
+
+    engine = TransformersEngine("local:smollm2-overcautious", threads=1)
+    evaluator = Evaluator(engine, [judges.build("embedded")], Sampling(1.0, 0.995, 0, 50))
+    prompts = [s.text for s in seeds.load(SeedsConfig(dataset="xstest-safe"), run_seed=0)]
+    taken = []
+    for i in range(0, 15 * BATCH, BATCH):
+        requests = [
+            EvaluationRequest(prompt_id(p), p, 4, 10, 0.5, seed=0) for p in prompts[i : i + BATCH]
+        ]
+        began = time.perf_counter()
+        asyncio.run(evaluator.run(requests))
+        taken.append(round(time.perf_counter() - began, 2))
+    return sorted(taken)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -325,25 +396,28 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="a minute: no curve, 6,000 evaluations"
     )
+    parser.add_argument(
+        "--measure", action="store_true", help="measure the latencies anew, and end"
+    )
     parser.add_argument("--evaluations", type=int, default=200_000, help="of the memory run")
     parser.add_argument("--seconds", type=float, default=15, help="of each point of the curve")
-    parser.add_argument("--speed", type=float, default=5, help="times faster than measured")
+    parser.add_argument("--speed", type=float, default=10, help="times faster than measured")
     parser.add_argument("--plot", type=Path, help="write the curve here (.svg)")
     options = parser.parse_args()
-    mean_s = float(np.mean(MEASURED_S)) / options.speed
-    per_replica = CALLS * BATCH / mean_s
-    with tempfile.TemporaryDirectory() as name:
+    if options.measure:
+        print(json.dumps(measure()))
+        return
+    # The products of a driver are small: BLAS threads would spin between them (`evo.api` does so).
+    with threadpool_limits(1, user_api="blas"), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         curve: list[Figures] = []
         for replicas in (64,) if options.quick else CURVE:
-            rounds = max(4.0, options.seconds / mean_s)
-            n = int(min(rounds * CALLS * BATCH * replicas, options.seconds * 1000))
-            curve.append(simulate(folder, replicas, n, options.speed))
+            curve.append(simulate(folder, replicas, options.speed, seconds=options.seconds))
             print(json.dumps(dataclasses.asdict(curve[-1])), flush=True)
-        # As many replicas as ask for half of what one core can do at 1 ms.
         n = 6_000 if options.quick else options.evaluations
-        long = simulate(folder, max(1, round(500 / per_replica)), n, options.speed)
+        long = simulate(folder, 64, options.speed, evaluations=n)
         print(json.dumps(dataclasses.asdict(long)), flush=True)
+        through_ray = ray_ms(400 if options.quick else 4000)
     if options.plot is not None:
         plot(curve, options.plot)
     at_64 = next(f for f in curve if f.replicas == 64)
@@ -353,7 +427,7 @@ def main() -> None:
         "busy_at_64": at_64.busy,
         "filled_at_64": at_64.filled,
         "driver_ms": long.driver_ms,
-        "ray_ms": ray_ms(400 if options.quick else 4000),
+        "ray_ms": through_ray,
         "evaluations": long.evaluations,
         "rss_mib_tenths": long.rss_mib,
     }

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -98,7 +99,7 @@ def insert_new(
     certain that every row was new."""
     # In order of the key, or two writers of a PostgreSQL could wait for each other.
     keys = [column.name for column in table.__table__.primary_key]
-    ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
+    ordered = sorted(rows, key=itemgetter(*keys))
     statement = _insert(connection.dialect.name, table)
     added = sum(connection.execute(statement, list(chunk)).rowcount for chunk in chunks(ordered))
     return added == len(rows)

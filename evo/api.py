@@ -133,9 +133,13 @@ def search(
     with contextlib.closing(db.open(url)) as opened:
         claim = opened.claim_run(resume) if resume is not None else None
         try:
+            from threadpoolctl import threadpool_limits
+
             with cluster.connect(address):
                 session = _Session(config, seeds, opened, url, claim, watch)
-                return asyncio.run(session.run())
+                # The loop's products are small: BLAS threads would only spin between them.
+                with threadpool_limits(1, user_api="blas"):
+                    return asyncio.run(session.run())
         except BaseException as error:
             # A claimed run that did not get as far as its loop can be claimed again at once.
             if claim is not None:

@@ -39,17 +39,11 @@ class Member:
 
 
 class Vectors:
-    """Unit vectors that grow in place. Looking for the nearest is one matrix product.
+    """Unit vectors that grow in place. `nearest(v)` is one matrix product."""
 
-    Args:
-        most: the newest so many are kept; None: all.
-    """
-
-    def __init__(self, most: int | None = None) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._rows: NDArray[np.float32] | None = None
         self._n = 0
-        self._added = 0
 
     def __len__(self) -> int:
         return self._n
@@ -64,12 +58,10 @@ class Vectors:
     def add(self, vector: NDArray[np.float32]) -> None:
         if self._rows is None:
             self._rows = np.empty((64, len(vector)), dtype=np.float32)
-        place = self._added if self._most is None else self._added % self._most
-        if place == len(self._rows):
+        if self._n == len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-        self._rows[place] = vector
-        self._added += 1
-        self._n = max(self._n, place + 1)
+        self._rows[self._n] = vector
+        self._n += 1
 
     def replace(self, place: int, vector: NDArray[np.float32]) -> None:
         self.rows[place] = vector
@@ -79,13 +71,6 @@ class Vectors:
         if self._n == 0:
             return np.zeros(0, dtype=np.float32)
         found: NDArray[np.float32] = self.rows @ vector
-        return found
-
-    def nearest(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The largest cosine of each vector to any row: (m, dim) -> (m,); -1 where there is none."""
-        if self._n == 0:
-            return np.full(len(vectors), -1.0, dtype=np.float32)
-        found: NDArray[np.float32] = (vectors @ self.rows.T).max(axis=1)
         return found
 
 

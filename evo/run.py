@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from evo.archive import Vectors
 from evo.asktell import Search
 from evo.budget import Spent, room, stop_reason
+from evo.novelty import NoveltyMemory
 from evo.scribe import Proposal, Scribe
 from evo.seeding import derive
 from evo.types import Candidate, Draft, Outcome, Proposer
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Batch = asyncio.Task[list[Outcome]]
-
-# Prompts that the novelty gate remembers, the newest. It bounds the driver's memory (50 MB at 384
-# dimensions) and its time for each proposal; exact duplicates are turned away for ever.
-NOVELTY_MEMORY = 32_768
 
 __all__ = ["Loop", "Progress", "Proposal", "Recorder"]
 
@@ -92,7 +88,7 @@ class Loop:
     progress: Progress = field(default_factory=Progress)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     _met: set[bytes] = field(default_factory=set)  # prompt ids that have passed the duplicate gate
-    _vectors: Vectors = field(default_factory=lambda: Vectors(NOVELTY_MEMORY))  # passed novelty
+    _vectors: NoveltyMemory = field(default_factory=NoveltyMemory)  # passed the novelty gate
     _wall_before: float = 0.0
     _began: float = 0.0
     _scribe: Scribe = field(init=False)
@@ -254,7 +250,8 @@ class Loop:
             embeddings = await asyncio.to_thread(self.embedder.embed, texts)  # (alive, dim)
             decisions = await self._decide(texts)
             waiting: list[tuple[int, NDArray[np.float32], tuple[GateDecision, ...]]] = []
-            similarity = self._vectors.nearest(embeddings)  # (alive,)
+            limit = self.search.config.search.novelty
+            similarity = self._vectors.nearest(embeddings, limit)  # (alive,)
             for place, embedding, decided, most in zip(
                 alive, embeddings, decisions, similarity, strict=True
             ):

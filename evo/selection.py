@@ -34,10 +34,9 @@ def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     n = len(values)
     if n < 2:
         return np.ones(n)
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = counts.cumsum()
-    mean_place = ends - (counts + 1) / 2
-    spread: NDArray[np.float64] = mean_place[group] / (n - 1)
+    ordered = np.sort(values)
+    first, last = np.searchsorted(ordered, values), np.searchsorted(ordered, values, "right") - 1
+    spread: NDArray[np.float64] = (first + last) / 2 / (n - 1)
     return spread
 
 
