@@ -32,6 +32,7 @@ from fitness import types as fitness_types
 from fitness.types import JudgedSample, Safety, Score, Unscored
 from workers.interface import Failure, FailureKind
 from workers.interface import Sample as SampleValue
+from workers.status import ReplicaStatus
 
 # SQLite allows 32,766 bound values; a wide table takes 20 of them a row.
 _CHUNK = 500
@@ -342,6 +343,24 @@ def sample_of(row: RowMapping) -> SampleValue:
         sampling_logprob_sum=row["sampling_logprob_sum"],
         reasoning=row["reasoning"],
     )
+
+
+def replica_rows(run_id: str, replicas: Sequence[ReplicaStatus]) -> list[dict[str, Any]]:
+    return [
+        {
+            "run_id": run_id,
+            "pool": r.pool,
+            "number": r.number,
+            "state": r.state.value,
+            "queue": r.queue,
+            "finished": r.finished,
+            "tokens": r.tokens,
+            "tokens_per_s": r.tokens_per_s,
+            "busy": r.busy,
+            "restarts": r.restarts,
+        }
+        for r in replicas
+    ]
 
 
 def gate_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
+    delete,
     func,
     insert,
     select,
@@ -37,6 +38,7 @@ from db.models import (
     Lineage,
     Prompt,
     Proposal,
+    Replica,
     Run,
     Sample,
     Target,
@@ -59,6 +61,7 @@ from db.rows import (
     read_paid,
     read_proposed,
     read_vectors,
+    replica_rows,
     sample_of,
     update_pending,
     write_samples,
@@ -74,6 +77,7 @@ from workers.interface import (
     StoreError,
 )
 from workers.interface import Sample as SampleValue
+from workers.status import ReplicaStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +188,19 @@ class Store:
             config: Mapping[str, Any] = json.loads(self.find_run(connection, run).config)
             return config
 
-    def heartbeat(self, run_id: str, wall_s: float, replica_busy: float | None) -> None:
-        """Say that this process still works on the run."""
+    def heartbeat(
+        self,
+        run_id: str,
+        wall_s: float,
+        replica_busy: float | None,
+        replicas: Sequence[ReplicaStatus] = (),
+    ) -> None:
+        """Say that this process still works on the run, and how its replicas do."""
         values = {"heartbeat_at": utc_now(), "wall_s": wall_s, "replica_busy": replica_busy}
         with self.writing() as connection:
             connection.execute(update(Run).where(Run.run_id == run_id).values(**values))
+            connection.execute(delete(Replica).where(Replica.run_id == run_id))
+            insert_new(connection, Replica, replica_rows(run_id, replicas))
 
     def end_run(
         self,

@@ -52,6 +52,19 @@ class SeedsConfig(Section):
         return self
 
 
+class ReplicasConfig(Section):
+    """As many replicas as there is work for, between two numbers."""
+
+    min: int = Field(1, ge=1)
+    max: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ReplicasConfig:
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) is smaller than min ({self.min})")
+        return self
+
+
 class EngineConfig(Section):
     """A model and how it is hosted. `cpus` and `gpus` are reserved for each replica; cpus null shares
     the cluster's cores evenly."""
@@ -61,11 +74,20 @@ class EngineConfig(Section):
     adapter: str | None = None
     dtype: str = "auto"
     device: str = "auto"
-    replicas: int = Field(1, ge=1)
+    replicas: Annotated[int, Field(ge=1)] | ReplicasConfig = 1
     cpus: float | None = Field(None, gt=0)
     gpus: float = Field(0, ge=0)
     batch_tokens: int | None = Field(None, ge=256)
     sampling: SamplingConfig = SamplingConfig()
+
+    @property
+    def least_replicas(self) -> int:
+        """Replicas that must be there before the work begins."""
+        return self.replicas if isinstance(self.replicas, int) else self.replicas.min
+
+    @property
+    def most_replicas(self) -> int:
+        return self.replicas if isinstance(self.replicas, int) else self.replicas.max
 
 
 # The system prompt that EvoRefuse calls the safety prior, in our own words: published rates differ
@@ -131,7 +153,7 @@ class SearchConfig(Section):
     entropy_weight: float = Field(0.0, ge=0.0)
     recombination: float = Field(0.25, ge=0.0, le=1.0)
     batch: int = Field(24, ge=1)
-    in_flight: int = Field(2, ge=1)
+    in_flight: int | None = Field(None, ge=1)
 
 
 class BudgetConfig(Section):

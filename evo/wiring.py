@@ -25,8 +25,10 @@ from workers.interface import (
     GenerationRequest,
     Sampling,
 )
-from workers.pool import Pool
+from workers.pool import Pool, Prioritised, Priority, Replicas
 from workers.replica import EngineWorker
+
+GenerationPool = Pool[GenerationRequest, Generation]
 
 
 def check(config: Config) -> None:
@@ -64,20 +66,45 @@ def gates(config: Config, embedder: Embedder, hosted: Mapping[str, safety.Hosted
     return [safety.build(name, embedder, hosted.__getitem__) for name in config.safety]
 
 
-def gate_pools(config: Config, cores: int) -> dict[str, Pool[GenerationRequest, Generation]]:
-    """By model, a replica for each safety gate that asks a language model."""
+def gate_pools(
+    config: Config, cores: int, proposing: GenerationPool | None = None
+) -> dict[str, GenerationPool | Prioritised[GenerationRequest, Generation]]:
+    """By model, a replica for each safety gate that asks a language model. A gate whose model is the
+    proposer's shares its replicas, and its short questions go first."""
+    proposer = config.proposer.engine
     return {
-        settings.model: Pool(
-            partial(
-                _engine_worker, settings.model_dump(mode="json"), _threads(settings, config, cores)
-            ),
-            replicas=1,
-            cpus=_cpus(settings, config, cores),
-            gpus=settings.gpus,
-            name="gate",
-        )
+        settings.model: proposing.at(Priority.SCORE)
+        if proposing is not None and proposer is not None and _same_model(settings, proposer)
+        else _generation_pool(settings, config, cores, name="gate")
         for settings in _gate_engines(config)
     }
+
+
+def _same_model(one: EngineConfig, other: EngineConfig) -> bool:
+    """Whether one process can serve both."""
+    hosted = set(EngineConfig.model_fields) - {"replicas", "cpus", "gpus", "sampling"}
+    return one.model_dump(include=hosted) == other.model_dump(include=hosted)
+
+
+def _generation_pool(
+    settings: EngineConfig, config: Config, cores: int, *, name: str
+) -> GenerationPool:
+    return Pool(
+        partial(
+            _engine_worker, settings.model_dump(mode="json"), _threads(settings, config, cores)
+        ),
+        replicas=_replicas(settings),
+        in_flight=None,
+        cpus=_cpus(settings, config, cores),
+        gpus=settings.gpus,
+        name=name,
+        weigh=lambda request: request.n_samples,
+        tokens=lambda answer: sum(sample.n_tokens for sample in answer.samples),
+    )
+
+
+def _replicas(settings: EngineConfig) -> Replicas:
+    return Replicas(settings.least_replicas, settings.most_replicas)
 
 
 def _gate_engines(config: Config) -> list[EngineConfig]:
@@ -102,33 +129,26 @@ def target_pool(config: Config, cores: int) -> Pool[EvaluationRequest, Evaluatio
     cpus = _cpus(config.target, config, cores)
     return Pool(
         partial(_evaluator, config.model_dump(mode="json"), _threads(config.target, config, cores)),
-        replicas=config.target.replicas,
+        replicas=_replicas(config.target),
         in_flight=config.search.in_flight,
         cpus=cpus,
         gpus=config.target.gpus,
         name="target",
+        weigh=lambda request: request.samples_first,
+        tokens=lambda evaluation: evaluation.target_tokens,
     )
 
 
-def proposer_pool(config: Config, cores: int) -> Pool[GenerationRequest, Generation] | None:
+def proposer_pool(config: Config, cores: int) -> GenerationPool | None:
     """Replicas of the proposer's model; None when no operator needs one."""
     settings = config.proposer.engine
     if settings is None or "llm" not in config.proposer.operators:
         return None
-    cpus = _cpus(settings, config, cores)
-    return Pool(
-        partial(
-            _engine_worker, settings.model_dump(mode="json"), _threads(settings, config, cores)
-        ),
-        replicas=settings.replicas,
-        cpus=cpus,
-        gpus=settings.gpus,
-        name="proposer",
-    )
+    return _generation_pool(settings, config, cores, name="proposer")
 
 
 def proposers(
-    config: Config, seeds: Sequence[Seed], pool: Pool[GenerationRequest, Generation] | None
+    config: Config, seeds: Sequence[Seed], pool: GenerationPool | None
 ) -> dict[str, Proposer]:
     """Operator name -> proposer, the seeds' own included."""
     made: dict[str, Proposer] = {SeedProposer.name: SeedProposer(seeds)}
@@ -140,7 +160,9 @@ def proposers(
         from evo.operators.llm import LlmProposer
 
         made["llm"] = LlmProposer(
-            pool, sampling(config.proposer.engine.sampling), config.proposer.attempts
+            pool.at(Priority.MUTATE),
+            sampling(config.proposer.engine.sampling),
+            config.proposer.attempts,
         )
     return made
 
@@ -157,7 +179,7 @@ def _cpus(settings: EngineConfig, config: Config, cores: int) -> float:
         return 1
     pools: list[EngineConfig] = [config.target, *_gate_engines(config)]
     pools += [config.proposer.engine] if config.proposer.engine else []
-    replicas = sum(p.replicas for p in pools if p.cpus is None and not p.gpus)
+    replicas = sum(p.most_replicas for p in pools if p.cpus is None and not p.gpus)
     share = cores / replicas
     # Ray wants whole cores from one up; below one, replicas share a core.
     return float(int(share)) if share >= 1 else round(share, 2)

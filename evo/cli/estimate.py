@@ -21,7 +21,9 @@ def show(config: Config, url: str) -> None:
     budget = config.budget
     typer.echo(f"# seeds: {len(loaded)}")
     typer.echo(f"# store: {url}")
-    typer.echo(f"# replicas: {config.target.replicas} of {config.target.model}")
+    least, most = config.target.least_replicas, config.target.most_replicas
+    replicas = str(least) if least == most else f"{least} to {most}"
+    typer.echo(f"# replicas: {replicas} of {config.target.model}")
     if budget.evaluations is not None:
         low = budget.evaluations * samples.first
         high = budget.evaluations * samples.max

@@ -60,6 +60,7 @@ def test_a_summary_counts_what_the_run_found_and_paid(store: Store, run: RunBuil
         "replica_busy": 0.75,
         "cache_hits": 1,
         "rejected": {"duplicate": 1, "not_harmless": 1},
+        "replicas": [],
     }
 
 

@@ -4,7 +4,7 @@ from workers.pool.hosts import Host, Launcher, ReplicaLost
 from workers.pool.placement import Placement
 from workers.pool.pool import Pool, Prioritised, Priority
 from workers.pool.scaling import Replicas
-from workers.pool.status import PoolStatus, ReplicaState, ReplicaStatus
+from workers.status import PoolStatus, ReplicaState, ReplicaStatus
 
 __all__ = [
     "Host",

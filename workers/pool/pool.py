@@ -28,9 +28,9 @@ from workers.pool.hosts import Launcher, ReplicaLost
 from workers.pool.placement import Placement
 from workers.pool.scaling import Replicas, to_add, to_retire
 from workers.pool.seat import CALLS_UNSAID, OVERSUBSCRIPTION, Seat
-from workers.pool.status import PoolStatus, ReplicaState
 from workers.pool.waiting import Waiting
 from workers.replica import Factory
+from workers.status import PoolStatus, ReplicaState
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -99,14 +99,21 @@ class Pool(Generic[In, Out]):
         self._quarantined = 0
         self._left = _Left()
         self._closed = False
+        self._started: asyncio.Future[Any] | None = None
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def start(self) -> Any:
         """Wait until the least number of replicas has loaded; returns what the first says of itself.
+        Starting again waits for the same.
 
         Raises:
             EvocliffError: whatever the factory raised, as it was raised.
         """
+        if self._started is None:
+            self._started = asyncio.ensure_future(self._start())
+        return await asyncio.shield(self._started)
+
+    async def _start(self) -> Any:
         seats = [self._add_seat() for _ in range(self.limits.min)]
         descriptions = await asyncio.gather(*(self._load(seat) for seat in seats))
         for seat in seats:
@@ -162,9 +169,10 @@ class Pool(Generic[In, Out]):
             return
         self._closed = True
         self._waiting.fail(TargetError(f"{self.name}: the pool was closed"))
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._started] if self._started is not None else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(self._end(seat) for seat in list(self._seats)))
 
     def status(self) -> PoolStatus:
@@ -242,7 +250,7 @@ class Pool(Generic[In, Out]):
     # The life of a replica
 
     def _add_seat(self) -> Seat:
-        seat = Seat(self._launch(self._launched), self._launched)
+        seat = Seat(self._launch(self._launched), self.name, self._launched)
         self._launched += 1
         self._seats.append(seat)
         return seat
@@ -352,10 +360,14 @@ class Pool(Generic[In, Out]):
 
 
 class Prioritised(Generic[In, Out]):
-    """A `Worker`: a pool as callers of one priority see it. Closing it closes nothing."""
+    """A `Worker`: a pool as callers of one priority see it. Several may share the pool; closing one
+    of them closes nothing."""
 
     def __init__(self, pool: Pool[In, Out], priority: Priority) -> None:
         self._pool, self._priority = pool, priority
+
+    async def start(self) -> Any:
+        return await self._pool.start()
 
     async def run(self, requests: Sequence[In]) -> list[Out | Failure]:
         return await self._pool.run(requests, self._priority)

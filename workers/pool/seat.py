@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from workers.interface import EvocliffError
 from workers.pool.hosts import Host
-from workers.pool.status import ReplicaState, ReplicaStatus
+from workers.status import ReplicaState, ReplicaStatus
 
 _RATE_WINDOW_S = 30.0
 # What waits at an engine's door while it works on a full batch, so that it never waits itself.
@@ -22,6 +22,7 @@ class Seat:
     """Mutable, and the pool's own. `weight` adds up the sequences of the calls that it holds."""
 
     host: Host
+    pool: str
     number: int
     state: ReplicaState = ReplicaState.STARTING
     pid: int | None = None
@@ -97,6 +98,7 @@ class Seat:
 
     def status(self, now: float) -> ReplicaStatus:
         return ReplicaStatus(
+            pool=self.pool,
             number=self.number,
             state=self.state,
             pid=self.pid,

@@ -1,4 +1,4 @@
-"""What people may know of a pool: values, taken at one moment."""
+"""What people may know of a pool and its replicas: values, taken at one moment. Standard library only."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class ReplicaStatus:
     restarts      processes that were lost
     """
 
+    pool: str
     number: int
     state: ReplicaState
     pid: int | None
