@@ -269,10 +269,7 @@ class Pool(Generic[In, Out]):
                 seat.restarts += 1
                 seat.deaths_in_a_row += 1
                 if seat.deaths_in_a_row >= _FUTILE_DEATHS:
-                    raise TargetError(
-                        f"{self.name}: replica {seat.number} died {seat.deaths_in_a_row} times "
-                        "in a row without answering anything; see `ray logs`"
-                    ) from None
+                    raise _futile(seat) from None
                 await asyncio.sleep(_RETRY_S)
             else:
                 seat.batch = getattr(description, "max_sequences", None)
@@ -286,7 +283,9 @@ class Pool(Generic[In, Out]):
         if seat.restarts == process and seat.state in (ReplicaState.READY, ReplicaState.LEAVING):
             seat.restarts += 1
             seat.deaths_in_a_row += 1
-            if seat.state is ReplicaState.READY and not self._closed:
+            if seat.deaths_in_a_row >= _FUTILE_DEATHS:
+                seat.error, seat.state = _futile(seat), ReplicaState.BROKEN
+            elif seat.state is ReplicaState.READY and not self._closed:
                 seat.state = ReplicaState.LOST
                 self._in_background(self._bring_back(seat))
 
@@ -388,3 +387,10 @@ class _Left:
         self.busy_s += seat.busy_s(now)
         self.alive_s += seat.alive_s(now)
         self.restarts += seat.restarts
+
+
+def _futile(seat: Seat) -> TargetError:
+    return TargetError(
+        f"{seat.pool}: replica {seat.number} died {seat.deaths_in_a_row} times in a row without "
+        "answering anything; see `ray logs`"
+    )
