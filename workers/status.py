@@ -25,7 +25,7 @@ class ReplicaStatus:
     finished      calls that it has answered
     tokens        that it has generated; tokens_per_s over the last half minute
     busy          share of its life, in [0, 1], in which it held a call
-    restarts      processes that were lost
+    restarts      processes that were lost at work
     """
 
     pool: str

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import db
-from evo.api import _RunRecorder
+import evo
+from evo.api import Watched, _RunRecorder
+from evo.config import Config, validate
 from fitness.types import Evaluation, EvaluationRequest, Target
 from tests.loop_fakes import SEEDS, FakeEvaluator, config, loop
 from workers.interface import EngineDescription, EngineDied, Failure, Sampling
@@ -184,6 +187,76 @@ async def nothing(running: Running) -> None:
     """For faults that are in the script."""
 
 
+async def kill_replica_early(running: Running) -> None:
+    """For real models, which are slower."""
+    await running.evaluated(1)
+    pid = running.pool.status().replicas[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    await running.recovered(0)
+
+
+# A real model
+
+
+def real_config(evaluations: int) -> Config:
+    """Two replicas of the over-cautious SmolLM2, short answers, small batches."""
+    return validate(
+        {
+            "seeds": {"dataset": "xstest-safe", "limit": 12},
+            "target": {
+                "model": "local:smollm2-overcautious",
+                "replicas": 2,
+                "sampling": {"max_tokens": 8},
+            },
+            "search": {"batch": 2, "samples": {"first": 2, "max": 2}},
+            "budget": {"evaluations": evaluations},
+        }
+    )
+
+
+def real_search(path: Path, settings: Config, fault: Fault | None = None) -> Ended:
+    """`evo.api.search` in a thread, with a fault let loose on it once the replicas have loaded."""
+    started = threading.Event()
+    watched: list[Watched] = []
+    times = {"began": time.monotonic()}
+
+    def watch(seen: Watched) -> None:
+        if not watched:
+            times["loaded"] = time.monotonic()
+            watched.append(seen)
+            started.set()
+
+    failure: list[BaseException] = []
+
+    def live() -> None:
+        try:
+            evo.search(settings, store=f"sqlite:///{path}", watch=watch)
+        except BaseException as error:  # noqa: BLE001 - told to the one who waits
+            failure.append(error)
+        finally:
+            times["ended"] = time.monotonic()
+            started.set()
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    started.wait()
+    seen = Running(watched[0].pool, watched[0].progress, settings.budget.evaluations or 0)
+    if fault is not None:
+        asyncio.run(fault(seen))
+    thread.join()
+    if failure:
+        raise failure[0]
+    restarts = seen.pool.status().restarts
+    return Ended(
+        times["ended"] - times["loaded"],
+        times["loaded"] - times["began"],
+        restarts,
+        seen.recovery_s,
+        seen.others_busy,
+    )
+
+
 # Counts
 
 
@@ -223,7 +296,8 @@ def two_nodes() -> Iterator[tuple[Any, Any]]:
     import ray
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    # Without its exit hooks, which are signal handlers, nodes may be added from other threads.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2}, shutdown_at_exit=False)
     try:
         node = cluster.add_node(num_cpus=2)
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")

@@ -61,14 +61,6 @@ def test_a_poisoned_prompt_is_quarantined_and_its_batch_mates_are_evaluated(
     assert reason[3] == faults.POISONED
 
 
-def test_a_lost_node_costs_no_evaluation(tmp_path: Path) -> None:
-    with faults.two_nodes() as (nodes, node):
-        lose = partial(faults.lose_node, nodes, node)
-        run = search(tmp_path / "lost.db", lose, replicas=4, cpus=1)
-    assert stored(tmp_path / "lost.db") == WHOLE
-    assert run.restarts >= 2
-
-
 def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "driver.db"
     life = [sys.executable, "-m", "tests.integration.faults", str(path)]

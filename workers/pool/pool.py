@@ -261,15 +261,18 @@ class Pool(Generic[In, Out]):
         Raises:
             EvocliffError: what the factory raised; TargetError: it died too often.
         """
+        failed = 0  # among them the end of a process that was dying when it was asked
         while True:
             try:
                 seat.pid = await seat.host.call("start")
                 description = await seat.host.call("describe")
             except ReplicaLost:
-                seat.restarts += 1
-                seat.deaths_in_a_row += 1
-                if seat.deaths_in_a_row >= _FUTILE_DEATHS:
-                    raise _futile(seat) from None
+                failed += 1
+                if failed >= _FUTILE_DEATHS:
+                    raise TargetError(
+                        f"{self.name}: replica {seat.number} died {failed} times while it loaded; "
+                        "see `ray logs`"
+                    ) from None
                 await asyncio.sleep(_RETRY_S)
             else:
                 seat.batch = getattr(description, "max_sequences", None)

@@ -32,7 +32,9 @@ class Seat:
     batch: int | None = None  # sequences that its engine decodes at once; None: it does not say
     finished: int = 0
     deaths_in_a_row: int = 0  # without one answered call between them
-    restarts: int = 0  # processes lost; tells the calls of one process from those of the next
+    restarts: int = (
+        0  # processes lost at work; tells the calls of one process from those of the next
+    )
     tokens: int = 0
     error: EvocliffError | None = None
     born_at: float = field(default_factory=time.monotonic)
