@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from fitness.elbo import DEFAULT_WEIGHT
 from workers.interface import ConfigError
@@ -65,6 +73,18 @@ class ReplicasConfig(Section):
         return self
 
 
+def _kind_of_replicas(value: object) -> str:
+    return "range" if isinstance(value, Mapping | ReplicasConfig) else "number"
+
+
+# Told apart by hand, so that an error is about the form that was written.
+ReplicasField = Annotated[
+    Annotated[int, Field(ge=1), Tag("number")] | Annotated[ReplicasConfig, Tag("range")],
+    Discriminator(_kind_of_replicas),
+]
+_TAGS = {"number", "range"}
+
+
 class EngineConfig(Section):
     """A model and how it is hosted. `cpus` and `gpus` are reserved for each replica; cpus null shares
     the cluster's cores evenly."""
@@ -74,7 +94,7 @@ class EngineConfig(Section):
     adapter: str | None = None
     dtype: str = "auto"
     device: str = "auto"
-    replicas: Annotated[int, Field(ge=1)] | ReplicasConfig = 1
+    replicas: ReplicasField = 1
     cpus: float | None = Field(None, gt=0)
     gpus: float = Field(0, ge=0)
     batch_tokens: int | None = Field(None, ge=256)
@@ -282,10 +302,11 @@ def _explain(error: ValidationError) -> str:
     """The first problem of a validation error in one line, unknown keys first."""
     problems = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     first = problems[0]
-    place = ".".join(str(part) for part in first["loc"])
+    path = [part for part in first["loc"] if part not in _TAGS]
+    place = ".".join(str(part) for part in path)
     if first["type"] == "extra_forbidden":
-        known = _keys_at(first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+        known = _keys_at(path[:-1])
+        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
         return f"unknown key '{place}'; {hint}"
     if first["type"] == "missing":
@@ -296,7 +317,7 @@ def _explain(error: ValidationError) -> str:
     return f"{place or 'config'}: {message[0].lower()}{message[1:]}{shown}"
 
 
-def _keys_at(path: tuple[int | str, ...]) -> list[str]:
+def _keys_at(path: Sequence[int | str]) -> list[str]:
     """The keys that the section at `path` knows."""
     section: type[BaseModel] = Config
     for part in path:

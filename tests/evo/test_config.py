@@ -86,3 +86,22 @@ def test_an_absent_file_and_a_wrong_override_are_errors(tmp_path: Path) -> None:
 def test_the_stored_form_is_read_back_equal() -> None:
     config = load(Path(__file__).parents[2] / "examples/quickstart.yaml")
     assert validate(config.model_dump(mode="json")) == config
+
+
+def test_replicas_are_a_number_or_a_range() -> None:
+    raw = {
+        "seeds": {"dataset": "xstest-safe"},
+        "target": {"model": "local:smollm2", "replicas": {"min": 2, "max": 8}},
+        "budget": {"evaluations": 1},
+    }
+    target = validate(raw).target
+    assert (target.least_replicas, target.most_replicas) == (2, 8)
+    assert validate(validate(raw).model_dump(mode="json")).target == target
+    for wrong, message in (
+        ({"min": 3, "max": 2}, r"target.replicas.*max \(2\) is smaller than min"),
+        (0, "config: target.replicas: input should be greater than or equal to 1"),
+        ({"min": 1}, "'target.replicas.max' is missing"),
+        ({"min": 1, "maxx": 2}, "unknown key 'target.replicas.maxx'; did you mean 'max'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            validate({**raw, "target": {"model": "local:smollm2", "replicas": wrong}})
