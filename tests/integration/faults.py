@@ -151,10 +151,8 @@ def search(
         assert running.replay(store.replay(claim.run_id), pending, claim.wall_s) == 0
         seen = Running(pool, running.progress, evaluations)
 
-        async def live() -> tuple[float, float]:
-            began = time.monotonic()
+        async def live() -> float:
             await pool.start()
-            start_s = time.monotonic() - began
             print("ready", flush=True)
             began = time.monotonic()
             work = asyncio.ensure_future(running.run(pending))
@@ -163,12 +161,12 @@ def search(
             await work
             seconds = time.monotonic() - began
             await pool.close()
-            return start_s, seconds
+            return seconds
 
-        start_s, seconds = asyncio.run(live())
+        seconds = asyncio.run(live())
         store.end_run(claim.run_id, "finished", "done", wall_s=seconds)
     restarts = pool.status().restarts
-    return Ended(seconds, start_s, restarts, seen.recovery_s, seen.others_busy)
+    return Ended(seconds, pool.start_s or 0.0, restarts, seen.recovery_s, seen.others_busy)
 
 
 # Faults
@@ -219,7 +217,7 @@ def real_search(path: Path, settings: Config, fault: Fault | None = None) -> End
     """`evo.api.search` in a thread, with a fault let loose on it once the replicas have loaded."""
     started = threading.Event()
     watched: list[Watched] = []
-    times = {"began": time.monotonic()}
+    times: dict[str, float] = {}
 
     def watch(seen: Watched) -> None:
         if not watched:
@@ -250,7 +248,7 @@ def real_search(path: Path, settings: Config, fault: Fault | None = None) -> End
     restarts = seen.pool.status().restarts
     return Ended(
         times["ended"] - times["loaded"],
-        times["loaded"] - times["began"],
+        seen.pool.start_s or 0.0,
         restarts,
         seen.recovery_s,
         seen.others_busy,

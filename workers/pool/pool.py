@@ -100,6 +100,7 @@ class Pool(Generic[In, Out]):
         self._left = _Left()
         self._closed = False
         self._started: asyncio.Future[Any] | None = None
+        self.start_s: float | None = None  # what the first loading took, all replicas at once
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def start(self) -> Any:
@@ -114,8 +115,10 @@ class Pool(Generic[In, Out]):
         return await asyncio.shield(self._started)
 
     async def _start(self) -> Any:
+        began = time.monotonic()
         seats = [self._add_seat() for _ in range(self.limits.min)]
         descriptions = await asyncio.gather(*(self._load(seat) for seat in seats))
+        self.start_s = time.monotonic() - began
         for seat in seats:
             seat.count_from_now()
         self._serve()
