@@ -368,6 +368,8 @@ class Store:
                 for row in rows:
                     if row["sample_index"] == len(samples[row["prompt_id"]]):
                         samples[row["prompt_id"]].append(sample_of(row))
+                if not samples:  # as a rule: prompts are new
+                    continue
                 found = connection.execute(
                     select(Verdict.__table__)
                     .where(Verdict.target_id == target_id, Verdict.prompt_id.in_(chunk))
