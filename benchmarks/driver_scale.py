@@ -26,7 +26,6 @@ import dataclasses
 import gc
 import hashlib
 import json
-import pickle
 import platform
 import tempfile
 import time
@@ -37,6 +36,7 @@ from typing import Any
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+from ray import cloudpickle
 from threadpoolctl import threadpool_limits
 
 import db
@@ -89,7 +89,7 @@ class Simulation:
 
 
 class SimulatedHost:
-    """One replica: `workers.pool.Host`. Answers arrive pickled, as they do from a process."""
+    """One replica: `workers.pool.Host`. Answers arrive as bytes, as Ray brings them from a process."""
 
     def __init__(self, number: int, simulation: Simulation, speed: float) -> None:
         self._rng = np.random.default_rng(number)
@@ -105,10 +105,10 @@ class SimulatedHost:
         with self._simulation.counted():
             self._hold(1)
             delay_s = float(np.quantile(MEASURED_S, self._rng.random())) / self._speed
-            answer = pickle.dumps([self._one(request) for request in requests])
+            answer = cloudpickle.dumps([self._one(request) for request in requests])
         await asyncio.sleep(delay_s)
         self._hold(-1)
-        return pickle.loads(answer)  # noqa: S301 - our own bytes; a driver reads Ray's so
+        return cloudpickle.loads(answer)
 
     def end(self) -> None:
         self._hold(0)
