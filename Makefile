@@ -32,6 +32,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/evaluation_throughput.py
 	$(BIN)/python examples/overcautious/measure.py
 	$(BIN)/python benchmarks/judges.py
+	$(BIN)/python benchmarks/driver_scale.py --plot docs/driver_scale.svg
+	$(BIN)/python -m benchmarks.faults --write docs/reliability.md
 	$(BIN)/python examples/demo.py out/bench
 	$(BIN)/python benchmarks/search_figures.py sqlite:///out/bench/demo.db quickstart
 

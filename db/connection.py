@@ -82,6 +82,8 @@ def _connect_sqlite(url: URL, shown: str, read_only: bool) -> Engine:
         else:
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = NORMAL")
+            # Keys are hashes, so rows land all over the file: keep its inner pages in memory.
+            cursor.execute("PRAGMA cache_size = -65536")  # KiB
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -29,7 +29,7 @@ from db.models import (
     Target,
     Verdict,
 )
-from db.rows import pairs
+from db.rows import pairs, verdict_of
 from evo.selection import distinct
 from evo.types import Strategy
 from fitness import types as fitness_types
@@ -167,9 +167,7 @@ def judged_samples(
                 .where(Verdict.target_id == target_id, Verdict.prompt_id.in_(chunk))
                 .order_by(Verdict.judge, Verdict.version)
             ):
-                verdicts[v.prompt_id, v.sample_index].append(
-                    fitness_types.Verdict(v.judge, v.version, v.p_refusal, v.unscored_reason)
-                )
+                verdicts[v.prompt_id, v.sample_index].append(verdict_of(v._mapping))
             for s in connection.execute(
                 select(Sample.__table__)
                 .where(Sample.target_id == target_id, Sample.prompt_id.in_(chunk))

@@ -220,6 +220,7 @@ def _verdict_row(label: Label) -> dict[str, Any]:
         "version": VERSION,
         "p_refusal": float(label.label == REFUSAL),
         "unscored_reason": None,
+        "response_class": None,
     }
 
 

@@ -109,6 +109,24 @@ class Run(Base):
     heartbeat_at: Mapped[datetime | None] = mapped_column(DateTime)
 
 
+class Replica(Base):
+    """A replica of a run as the last heartbeat of its last life saw it; see
+    `workers.status.ReplicaStatus`."""
+
+    __tablename__ = "replicas"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"), primary_key=True)
+    pool: Mapped[str] = mapped_column(String(64), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    queue: Mapped[int]
+    finished: Mapped[int]
+    tokens: Mapped[int] = mapped_column(BigInteger)
+    tokens_per_s: Mapped[float]
+    busy: Mapped[float]
+    restarts: Mapped[int]
+
+
 class Prompt(Base):
     """A text, once, whoever proposed it. `prompt_id` hashes the normalised text."""
 
@@ -242,6 +260,7 @@ class Verdict(Base):
     version: Mapped[str] = mapped_column(String(64), primary_key=True)
     p_refusal: Mapped[float | None]
     unscored_reason: Mapped[str | None] = mapped_column(AnyText)
+    response_class: Mapped[str | None] = mapped_column(String(16))
 
 
 class GateDecision(Base):

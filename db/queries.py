@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, func, select
 from db import found, lookup
 from db.found import Found
 from db.holder import is_alive
-from db.models import Evaluation, Prompt, Proposal, Run, Sample
+from db.models import Evaluation, Prompt, Proposal, Replica, Run, Sample
 from workers.interface import ConfigError, FailureKind
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
     without_confidence are evaluations whose fitness is the refusal term alone, because the target's
     engine gave no log-probabilities; over_refusals leave the seeds out (those are seed_over_refusals); clusters are
     over-refusals no two of which have a cosine of `found.CLUSTER_COSINE` or more; rejected counts
-    proposals by the kind of their failure.
+    proposals by the kind of their failure; replicas are those of the run's last life, as its last
+    heartbeat saw them.
     """
     with store.reading() as connection:
         run_id = lookup.find_run(connection, run)
@@ -110,6 +111,7 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         hits = [f for f in refused if f.is_over_refusal]
         over_refusals = [f for f in hits if not f.is_seed]
         clusters = found.n_clusters(connection, over_refusals)
+        replicas = _replicas(connection, run_id)
     return {
         "run": run_id,
         "name": row.name,
@@ -130,7 +132,18 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         "replica_busy": row.replica_busy,
         "cache_hits": cache_hits or 0,
         "rejected": {row.failure_kind: row.n for row in rejected},
+        "replicas": replicas,
     }
+
+
+def _replicas(connection: Connection, run_id: str) -> list[dict[str, Any]]:
+    """pool, number, state, queue, finished, tokens, tokens_per_s, busy and restarts of each."""
+    rows = connection.execute(
+        select(Replica.__table__)
+        .where(Replica.run_id == run_id)
+        .order_by(Replica.pool.desc(), Replica.number)
+    ).mappings()
+    return [{key: value for key, value in row.items() if key != "run_id"} for row in rows]
 
 
 def _status(run: Row[Any]) -> str:

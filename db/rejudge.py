@@ -10,7 +10,7 @@ from sqlalchemy import and_, func, select
 
 from db import lookup
 from db.models import Evaluation, Prompt, Sample, Verdict
-from db.rows import chunks, insert_new, pairs
+from db.rows import chunks, insert_new, pairs, verdict_of, verdict_row
 from fitness.types import JudgeInput
 from fitness.types import Verdict as VerdictValue
 
@@ -75,12 +75,7 @@ def verdicts_of(store: Store, run: str, judge: str, version: str) -> dict[Key, V
                 Verdict.judge == judge, Verdict.version == version, Verdict.target_id.in_(targets)
             )
         ).all()
-    return {
-        (v.target_id, v.prompt_id, v.sample_index): VerdictValue(
-            v.judge, v.version, v.p_refusal, v.unscored_reason
-        )
-        for v in rows
-    }
+    return {(v.target_id, v.prompt_id, v.sample_index): verdict_of(v._mapping) for v in rows}
 
 
 def decider_of(store: Store, run: str) -> tuple[str, str] | None:
@@ -133,10 +128,7 @@ def add(store: Store, verdicts: Sequence[tuple[Key, VerdictValue]]) -> int:
             "target_id": target,
             "prompt_id": prompt,
             "sample_index": index,
-            "judge": v.judge,
-            "version": v.version,
-            "p_refusal": v.p_refusal,
-            "unscored_reason": v.unscored_reason,
+            **verdict_row(v),
         }
         for (target, prompt, index), v in verdicts
     ]

@@ -6,12 +6,14 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from operator import itemgetter
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, Executable, RowMapping, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.models import (
@@ -27,12 +29,14 @@ from db.models import (
 )
 from evo.types import Assignment, Candidate, Outcome, Strategy
 from fitness import types as fitness_types
-from fitness.types import JudgedSample, Safety, Score, Unscored
+from fitness.types import JudgedSample, ResponseClass, Safety, Score, Unscored
 from workers.interface import Failure, FailureKind
 from workers.interface import Sample as SampleValue
+from workers.status import ReplicaStatus
 
 # SQLite allows 32,766 bound values; a wide table takes 20 of them a row.
 _CHUNK = 500
+_PROPOSALS = cast(Table, Proposal.__table__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +95,23 @@ class Parents:
 
 def insert_new(
     connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """INSERT ... ON CONFLICT DO NOTHING; of rows with one key the first counts."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+) -> bool:
+    """INSERT ... ON CONFLICT DO NOTHING; of rows with one key the first counts. Says whether it is
+    certain that every row was new."""
     # In order of the key, or two writers of a PostgreSQL could wait for each other.
     keys = [column.name for column in table.__table__.primary_key]
-    ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
-    for chunk in chunks(ordered):
-        connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(chunk))
+    ordered = sorted(rows, key=itemgetter(*keys))
+    statement = _insert(connection.dialect.name, table)
+    added = sum(connection.execute(statement, list(chunk)).rowcount for chunk in chunks(ordered))
+    return added == len(rows)
+
+
+@cache
+def _insert(dialect: str, table: type[Base]) -> Executable:
+    """The same object every time, so that SQLAlchemy compiles it once."""
+    made = (sqlite if dialect == "sqlite" else postgresql).insert(table.__table__)
+    statement: Executable = made.on_conflict_do_nothing()
+    return statement
 
 
 def chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -148,19 +161,43 @@ def pairs(column: str | None) -> list[tuple[str, str]]:
 
 
 def update_pending(
-    connection: Connection, run_id: str, assignment: Assignment, values: Mapping[str, Any]
-) -> int:
-    """Change a proposal unless it has ended. Returns the number of rows changed, 0 or 1."""
-    changed = connection.execute(
-        update(Proposal)
+    connection: Connection, run_id: str, changes: Sequence[tuple[int, Mapping[str, Any]]]
+) -> None:
+    """Change proposals, given by index, unless they have ended."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for index, values in changes:
+        row = {f"new_{column}": value for column, value in values.items()}
+        alike[tuple(values)].append({"run": run_id, "number": index, **row})
+    for columns, rows in alike.items():
+        connection.execute(_update_pending(columns), rows)
+
+
+@cache
+def _update_pending(columns: tuple[str, ...]) -> Executable:
+    return (
+        update(_PROPOSALS)
         .where(
-            Proposal.run_id == run_id,
-            Proposal.proposal_index == assignment.index,
-            Proposal.status == "pending",
+            _PROPOSALS.c.run_id == bindparam("run"),
+            _PROPOSALS.c.proposal_index == bindparam("number"),
+            _PROPOSALS.c.status == "pending",
         )
-        .values(**values)
+        .values({column: bindparam(f"new_{column}") for column in columns})
     )
-    return changed.rowcount
+
+
+def read_proposed(
+    connection: Connection, run_id: str, indices: Sequence[int]
+) -> dict[int, tuple[str, str | None]]:
+    """Index -> (status, prompt id) of those of these proposals that are stored."""
+    found: dict[int, tuple[str, str | None]] = {}
+    for chunk in chunks(indices):
+        rows = connection.execute(
+            select(_PROPOSALS.c.proposal_index, _PROPOSALS.c.status, _PROPOSALS.c.prompt_id).where(
+                _PROPOSALS.c.run_id == run_id, _PROPOSALS.c.proposal_index.in_(chunk)
+            )
+        )
+        found |= {index: (status, prompt) for index, status, prompt in rows}
+    return found
 
 
 def write_samples(
@@ -181,19 +218,16 @@ def write_samples(
         {**keys[place], **_sample_row(s.sample), "run_id": run_id, "created_at": now}
         for place, s in judged.items()
     ]
-    insert_new(connection, Sample, rows)
+    new = insert_new(connection, Sample, rows)
     # Another run may have drawn this sample first. A verdict is about the text that is stored.
-    stored = _texts(connection, target_id, list({prompt for prompt, _ in judged}))
+    stored = {} if new else _texts(connection, target_id, list({prompt for prompt, _ in judged}))
     verdicts = [
         {
             **keys[place],
-            "judge": v.judge,
-            "version": v.version,
-            "p_refusal": v.p_refusal,
-            "unscored_reason": v.unscored_reason,
+            **verdict_row(v),
         }
         for place, s in judged.items()
-        if stored[place] == storable(s.sample.text)
+        if new or stored[place] == storable(s.sample.text)
         for v in s.verdicts
     ]
     insert_new(connection, Verdict, verdicts)
@@ -309,6 +343,46 @@ def sample_of(row: RowMapping) -> SampleValue:
     )
 
 
+def verdict_of(row: RowMapping) -> fitness_types.Verdict:
+    kind = row["response_class"]
+    return fitness_types.Verdict(
+        judge=row["judge"],
+        version=row["version"],
+        p_refusal=row["p_refusal"],
+        unscored_reason=row["unscored_reason"],
+        response_class=None if kind is None else ResponseClass(kind),
+    )
+
+
+def verdict_row(verdict: fitness_types.Verdict) -> dict[str, Any]:
+    """The columns of a verdict that are not its sample's."""
+    return {
+        "judge": verdict.judge,
+        "version": verdict.version,
+        "p_refusal": verdict.p_refusal,
+        "unscored_reason": verdict.unscored_reason,
+        "response_class": verdict.response_class,
+    }
+
+
+def replica_rows(run_id: str, replicas: Sequence[ReplicaStatus]) -> list[dict[str, Any]]:
+    return [
+        {
+            "run_id": run_id,
+            "pool": r.pool,
+            "number": r.number,
+            "state": r.state.value,
+            "queue": r.queue,
+            "finished": r.finished,
+            "tokens": r.tokens,
+            "tokens_per_s": r.tokens_per_s,
+            "busy": r.busy,
+            "restarts": r.restarts,
+        }
+        for r in replicas
+    ]
+
+
 def gate_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     return [
         {
@@ -351,7 +425,7 @@ def evaluation_rows(
 ) -> list[dict[str, Any]]:
     return [
         {
-            **{name: _number(value) for name, value in asdict(o.evaluation.score).items()},
+            **{name: _number(getattr(o.evaluation.score, name)) for name in _SCORE_FIELDS},
             "run_id": run_id,
             "proposal_index": o.assignment.index,
             "prompt_id": o.evaluation.prompt_id,

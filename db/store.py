@@ -14,11 +14,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any
 
 from sqlalchemy import (
     Connection,
     Row,
+    delete,
     func,
     insert,
     select,
@@ -36,6 +38,7 @@ from db.models import (
     Lineage,
     Prompt,
     Proposal,
+    Replica,
     Run,
     Sample,
     Target,
@@ -56,9 +59,12 @@ from db.rows import (
     insert_new,
     read_decisions,
     read_paid,
+    read_proposed,
     read_vectors,
+    replica_rows,
     sample_of,
     update_pending,
+    verdict_of,
     write_samples,
 )
 from evo import types as evo_types
@@ -72,6 +78,7 @@ from workers.interface import (
     StoreError,
 )
 from workers.interface import Sample as SampleValue
+from workers.status import ReplicaStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +189,19 @@ class Store:
             config: Mapping[str, Any] = json.loads(self.find_run(connection, run).config)
             return config
 
-    def heartbeat(self, run_id: str, wall_s: float, replica_busy: float | None) -> None:
-        """Say that this process still works on the run."""
+    def heartbeat(
+        self,
+        run_id: str,
+        wall_s: float,
+        replica_busy: float | None,
+        replicas: Sequence[ReplicaStatus] = (),
+    ) -> None:
+        """Say that this process still works on the run, and how its replicas do."""
         values = {"heartbeat_at": utc_now(), "wall_s": wall_s, "replica_busy": replica_busy}
         with self.writing() as connection:
             connection.execute(update(Run).where(Run.run_id == run_id).values(**values))
+            connection.execute(delete(Replica).where(Replica.run_id == run_id))
+            insert_new(connection, Replica, replica_rows(run_id, replicas))
 
     def end_run(
         self,
@@ -255,9 +270,8 @@ class Store:
         """Store proposals as pending, and their text once it exists, before the target is asked."""
         with self.writing() as connection:
             self._write_proposals(connection, run_id, proposals)
-            for assignment, candidate in proposals:
-                if candidate is not None:
-                    update_pending(connection, run_id, assignment, candidate_row(candidate))
+            texts = [(a.index, candidate_row(c)) for a, c in proposals if c is not None]
+            update_pending(connection, run_id, texts)
 
     def record(self, run_id: str, outcomes: Sequence[Outcome], embedder: str = "") -> None:
         """Store how proposals ended, in this order of completion, with all that was paid for.
@@ -266,18 +280,23 @@ class Store:
         """
         target_id = self._target_of(run_id)
         with self.writing() as connection:
-            self._write_proposals(
-                connection, run_id, [(o.assignment, o.candidate) for o in outcomes]
-            )
+            stored = read_proposed(connection, run_id, [o.assignment.index for o in outcomes])
+            self._write_proposals(connection, run_id, _unknown(outcomes, stored))
             insert_new(connection, GateDecision, gate_rows(outcomes))
             insert_new(connection, Embedding, embedding_rows(outcomes, embedder))
             last = connection.scalar(
                 select(func.max(Proposal.completed_order)).where(Proposal.run_id == run_id)
             )
-            order = 0 if last is None else last + 1
+            new: dict[int, Outcome] = {}
             for outcome in outcomes:
-                values = ending(outcome, embedder) | {"completed_order": order}
-                order += update_pending(connection, run_id, outcome.assignment, values)
+                if stored.get(outcome.assignment.index, ("pending", None))[0] == "pending":
+                    new.setdefault(outcome.assignment.index, outcome)
+            orders = count(0 if last is None else last + 1)
+            endings = [
+                (index, ending(outcome, embedder) | {"completed_order": order})
+                for (index, outcome), order in zip(new.items(), orders, strict=False)
+            ]
+            update_pending(connection, run_id, endings)
             write_samples(connection, run_id, target_id, outcomes)
             insert_new(connection, Evaluation, evaluation_rows(run_id, target_id, outcomes))
 
@@ -352,17 +371,15 @@ class Store:
                 for row in rows:
                     if row["sample_index"] == len(samples[row["prompt_id"]]):
                         samples[row["prompt_id"]].append(sample_of(row))
+                if not samples:  # as a rule: prompts are new
+                    continue
                 found = connection.execute(
                     select(Verdict.__table__)
                     .where(Verdict.target_id == target_id, Verdict.prompt_id.in_(chunk))
                     .order_by(Verdict.judge, Verdict.version)
                 ).mappings()
                 for row in found:
-                    verdicts[row["prompt_id"], row["sample_index"]].append(
-                        fitness_types.Verdict(
-                            row["judge"], row["version"], row["p_refusal"], row["unscored_reason"]
-                        )
-                    )
+                    verdicts[row["prompt_id"], row["sample_index"]].append(verdict_of(row))
         return {
             prompt: tuple(JudgedSample(s, tuple(verdicts[prompt, s.index])) for s in taken)
             for prompt, taken in samples.items()
@@ -446,3 +463,15 @@ class Store:
             for position, parent in enumerate(a.parents)
         ]
         insert_new(connection, Lineage, lineage)
+
+
+def _unknown(
+    outcomes: Sequence[Outcome], stored: Mapping[int, tuple[str, str | None]]
+) -> list[tuple[Assignment, Candidate | None]]:
+    """Of these outcomes, the proposals that are not stored yet with the prompt that they became."""
+    return [
+        (o.assignment, o.candidate)
+        for o in outcomes
+        if o.assignment.index not in stored
+        or (o.candidate is not None and stored[o.assignment.index][1] != o.candidate.prompt_id)
+    ]

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import db
+from evo import hosting, wiring
 from evo import seeds as seed_sets
-from evo import wiring
 from evo.asktell import Search
 from evo.config import Config, validate, with_overrides
 from evo.run import Loop, Progress, Proposal
@@ -33,12 +33,14 @@ from workers.interface import (
     StoreError,
 )
 from workers.metering import Account, MeteredWorker
+from workers.metrics import Metrics
+from workers.pool import Pool, Priority
+from workers.status import ReplicaStatus
 
 if TYPE_CHECKING:
     import datasets
 
     from db.store import Claim, Store
-    from workers.pool import Pool
 
 # What says nothing of the results: a resumed run may differ in it.
 _CHANGEABLE = (
@@ -95,6 +97,7 @@ class Watched:
     pool: Pool[Any, Any]
     resumed: bool
     differing: int = 0
+    pools: Sequence[Pool[Any, Any]] = ()  # the target's and all others
 
 
 Watcher = Callable[[Watched], None]
@@ -147,9 +150,13 @@ def search(
     with contextlib.closing(db.open(url)) as opened:
         claim = opened.claim_run(resume) if resume is not None else None
         try:
+            from threadpoolctl import threadpool_limits
+
             with cluster.connect(address):
                 session = _Session(config, seeds, opened, url, claim, watch)
-                return asyncio.run(session.run())
+                # The loop's products are small: BLAS threads would only spin between them.
+                with threadpool_limits(1, user_api="blas"):
+                    return asyncio.run(session.run())
         except BaseException as error:
             # A claimed run that did not get as far as its loop can be claimed again at once.
             if claim is not None:
@@ -195,11 +202,12 @@ class _Session:
         """Load, search, end. The pools are closed whatever happens."""
         nodes = cluster.nodes()
         if not cluster.grows_unseen():
-            wiring.require_room(self._config, nodes)
-        cores = wiring.shared_cores(self._config, nodes)
+            hosting.require_room(self._config, nodes)
+        cores = hosting.shared_cores(self._config, nodes)
         target = wiring.target_pool(self._config, cores)
         proposing = wiring.proposer_pool(self._config, cores)
-        gating = wiring.gate_pools(self._config, cores)
+        gating = wiring.gate_pools(self._config, cores, proposing)
+        pools = [p for p in (target, proposing, *gating.values()) if isinstance(p, Pool)]
         try:
             # The models of the replicas and of this process load at the same time.
             embedder, description = await asyncio.gather(
@@ -212,21 +220,22 @@ class _Session:
                 for name, pool in gating.items()
             }
             gates = wiring.gates(self._config, embedder, hosted)
-            return await self._search(target, proposing, embedder, gates, description)
+            return await self._search(target, proposing, pools, embedder, gates, description)
         finally:
-            for pool in (target, proposing, *gating.values()):
-                if pool is not None:
-                    await pool.close()
+            for pool in pools:
+                await pool.close()
 
     async def _search(
         self,
         target: Pool[EvaluationRequest, Evaluation],
         proposing: Pool[GenerationRequest, Generation] | None,
+        pools: Sequence[Pool[Any, Any]],
         embedder: Embedder,
         gates: Sequence[Gate],
         description: EngineDescription,
     ) -> Run:
         config, store = self._config, self._store
+        samples_first = config.search.samples.first
         claim = self._claim or store.begin_run(
             config.name, config.model_dump(mode="json"), config.seed, version("evocliff")
         )
@@ -240,14 +249,16 @@ class _Session:
             proposers=wiring.proposers(
                 config,
                 self._seeds,
-                None if proposing is None else MeteredWorker(proposing, self._side_costs),
+                None
+                if proposing is None
+                else MeteredWorker(proposing.at(Priority.MUTATE), self._side_costs),
             ),
             gates=gates,
             embedder=embedder,
             evaluator=target,
             recorder=_RunRecorder(store, claim.run_id, target_id, embedder.name),
             clock=time.monotonic,
-            in_flight=config.search.in_flight * config.target.replicas,
+            in_flight=lambda: target.calls_to_offer(config.search.batch * samples_first),
             side_costs=self._side_costs.take,
         )
         pending = store.pending(claim.run_id)
@@ -260,6 +271,7 @@ class _Session:
             target,
             self._claim is not None,
             differing,
+            pools,
         )
         status, reason = "failed", "unknown"
         watching = asyncio.ensure_future(self._keep_watch(watched))
@@ -277,6 +289,7 @@ class _Session:
             busy = target.status().mean_busy
             wall_s = loop.progress.spent.wall_s
             with contextlib.suppress(StoreError):  # the first error is the one to show
+                store.heartbeat(claim.run_id, wall_s, busy, _replicas(pools))
                 store.end_run(claim.run_id, status, reason, wall_s=wall_s, replica_busy=busy)
             self._claim = None
         if self._watch is not None:
@@ -284,17 +297,27 @@ class _Session:
         return Run(self._url, claim.run_id, claim.name, status, reason)
 
     async def _keep_watch(self, watched: Watched) -> None:
-        """Show the state a few times a second; write a heartbeat every few seconds."""
+        """Show the state a few times a second; every few seconds write a heartbeat and publish how
+        the replicas do."""
         beat = 0.0
+        metrics = Metrics(watched.run_id)
         while True:
             if self._watch is not None:
                 self._watch(watched)
             if time.monotonic() - beat >= _HEARTBEAT_S:
                 beat = time.monotonic()
-                busy = watched.pool.status().mean_busy
+                metrics.publish(pool.status() for pool in watched.pools)
+                busy, wall_s = watched.pool.status().mean_busy, watched.progress.spent.wall_s
+                replicas = _replicas(watched.pools)
                 with contextlib.suppress(StoreError):  # the loop meets the same error and says it
-                    self._store.heartbeat(watched.run_id, watched.progress.spent.wall_s, busy)
+                    await asyncio.to_thread(
+                        self._store.heartbeat, watched.run_id, wall_s, busy, replicas
+                    )
             await asyncio.sleep(_WATCH_S)
+
+
+def _replicas(pools: Sequence[Pool[Any, Any]]) -> list[ReplicaStatus]:
+    return [replica for pool in pools for replica in pool.status().replicas]
 
 
 def _reason(error: BaseException) -> str:

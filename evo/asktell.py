@@ -34,7 +34,7 @@ class Search:
     def __init__(self, config: Config, seeds: Sequence[Seed]) -> None:
         self.config = config
         self.seeds = tuple(seeds)
-        self.over_refusals: list[Candidate] = []
+        self.over_refusals = 0  # that are not seeds
         self.best_fitness: float | None = None
         self.ended: Counter[str] = Counter()  # "evaluated", or the kind of failure
         self._run_seed = config.seed
@@ -95,8 +95,7 @@ class Search:
                 score.refusal_rate >= self.config.search.threshold
                 and outcome.assignment.strategy is not Strategy.SEED
             )
-            if over_refusal:
-                self.over_refusals.append(outcome.candidate)
+            self.over_refusals += over_refusal
         elif outcome.failure:
             self.ended[outcome.failure.kind.value] += 1
         self._algorithm.hear(outcome, over_refusal=over_refusal)

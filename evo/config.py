@@ -17,7 +17,15 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from fitness.elbo import DEFAULT_WEIGHT
 from workers.interface import ConfigError
@@ -53,6 +61,18 @@ class SeedsConfig(Section):
         return self
 
 
+class VllmConfig(Section):
+    """What the vllm engine alone knows; see `workers.engines.vllm.VllmEngine`."""
+
+    tensor_parallel: int = Field(1, ge=1)
+    pipeline_parallel: int = Field(1, ge=1)
+    context_tokens: int | None = Field(None, ge=64)
+    memory_share: float = Field(0.9, gt=0.0, le=1.0)
+    kv_cache_gib: float | None = Field(None, gt=0)
+    load_format: Literal["safetensors", "dummy"] = "safetensors"
+    sleep_mode: bool = False
+
+
 class PriceConfig(Section):
     """What an endpoint charges, USD per million tokens."""
 
@@ -75,6 +95,31 @@ _OF_ENDPOINTS = (
 _OF_MODELS_HERE = ("adapter", "dtype", "device", "gpus", "batch_tokens")
 
 
+class ReplicasConfig(Section):
+    """As many replicas as there is work for, between two numbers."""
+
+    min: int = Field(1, ge=1)
+    max: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ReplicasConfig:
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) is smaller than min ({self.min})")
+        return self
+
+
+def _kind_of_replicas(value: object) -> str:
+    return "range" if isinstance(value, Mapping | ReplicasConfig) else "number"
+
+
+# Told apart by hand, so that an error is about the form that was written.
+ReplicasField = Annotated[
+    Annotated[int, Field(ge=1), Tag("number")] | Annotated[ReplicasConfig, Tag("range")],
+    Discriminator(_kind_of_replicas),
+]
+_TAGS = {"number", "range"}
+
+
 class EngineConfig(Section):
     """A model and how it is hosted. `cpus` and `gpus` are reserved for each replica; cpus null shares
     the cluster's cores evenly. An endpoint hosts the model itself and has keys of its own."""
@@ -84,10 +129,11 @@ class EngineConfig(Section):
     adapter: str | None = None
     dtype: str = "auto"
     device: str = "auto"
-    replicas: int = Field(1, ge=1)
+    replicas: ReplicasField = 1
     cpus: float | None = Field(None, gt=0)
     gpus: float = Field(0, ge=0)
     batch_tokens: int | None = Field(None, ge=256)
+    vllm: VllmConfig = VllmConfig()
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
     concurrency: int = Field(16, ge=1)
@@ -105,6 +151,12 @@ class EngineConfig(Section):
             if getattr(self, key) != EngineConfig.model_fields[key].default:
                 whom = "models that run here" if asks else "endpoints (engine: openai)"
                 raise ValueError(f"'{key}' is for {whom}, not for the engine '{self.engine}'")
+        return self
+
+    @model_validator(mode="after")
+    def _vllm_is_for_vllm(self) -> EngineConfig:
+        if self.engine != "vllm" and self.vllm != VllmConfig():
+            raise ValueError(f"'vllm' is for the engine vllm, not for '{self.engine}'")
         return self
 
     @model_validator(mode="after")
@@ -127,6 +179,15 @@ class EngineConfig(Section):
                     "'base_url' holds no user, password or query; the key comes from api_key_env"
                 )
         return self
+
+    @property
+    def least_replicas(self) -> int:
+        """Replicas that must be there before the work begins."""
+        return self.replicas if isinstance(self.replicas, int) else self.replicas.min
+
+    @property
+    def most_replicas(self) -> int:
+        return self.replicas if isinstance(self.replicas, int) else self.replicas.max
 
 
 # The system prompt that EvoRefuse calls the safety prior, in our own words: published rates differ
@@ -192,7 +253,7 @@ class SearchConfig(Section):
     entropy_weight: float = Field(0.0, ge=0.0)
     recombination: float = Field(0.25, ge=0.0, le=1.0)
     batch: int = Field(24, ge=1)
-    in_flight: int = Field(2, ge=1)
+    in_flight: int | None = Field(None, ge=1)
 
 
 class BudgetConfig(Section):
@@ -359,10 +420,11 @@ def _explain(error: ValidationError) -> str:
     """The first problem of a validation error in one line, unknown keys first."""
     problems = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     first = problems[0]
-    place = ".".join(str(part) for part in first["loc"])
+    path = [part for part in first["loc"] if part not in _TAGS]
+    place = ".".join(str(part) for part in path)
     if first["type"] == "extra_forbidden":
-        known = _keys_at(first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+        known = _keys_at(path[:-1])
+        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
         return f"unknown key '{place}'; {hint}"
     if first["type"] == "missing":
@@ -373,7 +435,7 @@ def _explain(error: ValidationError) -> str:
     return f"{place or 'config'}: {message[0].lower()}{message[1:]}{shown}"
 
 
-def _keys_at(path: tuple[int | str, ...]) -> list[str]:
+def _keys_at(path: Sequence[int | str]) -> list[str]:
     """The keys that the section at `path` knows."""
     section: type[BaseModel] = Config
     for part in path:

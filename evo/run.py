@@ -1,8 +1,8 @@
 """The loop: asks the search, has prompts made, gated and evaluated, records, and tells.
 
 The parts come in as arguments (proposers, gates, embedder, evaluator, recorder, clock), so it cannot
-tell a cluster from a fake. One batch is one task; several are in flight, so proposing, gating and
-scoring overlap. Every outcome is recorded before the search hears of it.
+tell a cluster from a fake. One batch is one task; several are in flight, so proposing, gating,
+scoring and recording overlap. Every outcome is recorded before the search hears of it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from evo.archive import Vectors
 from evo.asktell import Search
 from evo.budget import Spent, room, stop_reason
+from evo.novelty import NoveltyMemory
+from evo.scribe import Proposal, Scribe
 from evo.seeding import derive
-from evo.types import Assignment, Candidate, Draft, Outcome, Proposer
+from evo.types import Candidate, Draft, Outcome, Proposer
 from fitness.safety import combine
 from fitness.types import (
     Evaluation,
@@ -33,11 +34,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Proposal = tuple[Assignment, Candidate | None]
+Batch = asyncio.Task[list[Outcome]]
+
+__all__ = ["Loop", "Progress", "Proposal", "Recorder"]
 
 
 class Recorder(Protocol):
-    """The record as the loop needs it: durable when a call returns (`db.store` is one)."""
+    """The record as the loop needs it: durable when a call returns (`db.store` is one).
+
+    It is called from other threads than the loop's: one that writes, and several that read.
+    """
 
     def propose(self, proposals: Sequence[Proposal]) -> None:
         """Store proposals as pending; again, once their text exists."""
@@ -82,14 +88,15 @@ class Loop:
     evaluator: Worker[EvaluationRequest, Evaluation]
     recorder: Recorder
     clock: Callable[[], float]
-    in_flight: int = 2
+    in_flight: int | Callable[[], int] = 2  # batches; a pool that grows says how many by itself
     side_costs: Callable[[], float] = _free  # USD of proposers and gates since it was last asked
     progress: Progress = field(default_factory=Progress)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _met: set[str] = field(default_factory=set)  # prompt ids that have passed the duplicate gate
-    _vectors: Vectors = field(default_factory=Vectors)  # of all that have passed the novelty gate
+    _met: set[bytes] = field(default_factory=set)  # prompt ids that have passed the duplicate gate
+    _vectors: NoveltyMemory = field(default_factory=NoveltyMemory)  # passed the novelty gate
     _wall_before: float = 0.0
     _began: float = 0.0
+    _scribe: Scribe = field(init=False)
 
     def replay(
         self, outcomes: Sequence[Outcome], pending: Sequence[Proposal], wall_s: float
@@ -99,10 +106,12 @@ class Loop:
         for outcome in outcomes:
             self._count(outcome)
             if outcome.evaluation and outcome.candidate and outcome.embedding is not None:
-                self._met.add(outcome.candidate.prompt_id)
+                self._met.add(_key(outcome.candidate))
                 self._vectors.add(outcome.embedding)
+            elif outcome.candidate and _killed_replicas(outcome.failure):
+                self._met.add(_key(outcome.candidate))
         threshold = self.search.config.search.threshold
-        self.progress.over_refusals = len(self.search.over_refusals)
+        self.progress.over_refusals = self.search.over_refusals
         self.progress.best_fitness = self.search.best_fitness
         self.progress.spent.stalled = _stalled(outcomes, threshold)
         self._wall_before = wall_s
@@ -120,37 +129,58 @@ class Loop:
         self._began = self.clock()
         batch = self.search.config.search.batch
         queue = [list(pending[i : i + batch]) for i in range(0, len(pending), batch)]
-        tasks: set[asyncio.Task[list[Outcome]]] = set()
-        sizes: dict[asyncio.Task[list[Outcome]], int] = {}
+        scribe = Scribe(self.recorder)
+        self._scribe = scribe
+        working: dict[Batch, int] = {}  # batches under way, in the order they were begun -> sizes
+        recording: asyncio.Task[None] | None = None
+        unrecorded: list[Outcome] = []  # in order of completion
+        n_recording = 0
         try:
             while True:
+                if recording is None and unrecorded:
+                    n_recording = len(unrecorded)
+                    recording = asyncio.ensure_future(self._conclude(unrecorded))
+                    unrecorded = []
                 reason = self._reason_to_end()
-                while len(tasks) < self.in_flight and (queue or reason is None):
-                    proposals = (
-                        queue.pop(0) if queue and not self.stop.is_set() else self._ask(sizes)
-                    )
+                while len(working) < self._most(n_recording) and (queue or reason is None):
+                    stored = bool(queue) and not self.stop.is_set()
+                    under_way = sum(working.values()) + n_recording + len(unrecorded)
+                    proposals = queue.pop(0) if stored else self._ask(under_way)
                     if not proposals:
                         break
-                    task = asyncio.ensure_future(self._work(proposals))
-                    tasks.add(task)
-                    sizes[task] = len(proposals)
-                self.progress.in_flight = sum(sizes.values())
-                if not tasks:
+                    working[asyncio.ensure_future(self._work(proposals, stored))] = len(proposals)
+                self.progress.in_flight = sum(working.values()) + n_recording
+                if not working and recording is None:
                     return reason or "the algorithm has nothing left to try"
-                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                ended = [task for task in sizes if task in done]  # in the order they were begun
+                waited: set[asyncio.Task[Any]] = {*working, *([recording] if recording else [])}
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if recording is not None and recording.done():
+                    recording.result()
+                    recording, n_recording = None, 0
+                ended = [task for task in working if task.done()]
                 for task in ended:
-                    del sizes[task]
-                # What was paid for is recorded even when a neighbour brought bad news.
-                for task in ended:
+                    del working[task]
                     if task.exception() is None:
-                        self._conclude(task.result())
-                for task in ended:
-                    task.result()
+                        unrecorded += task.result()
+                bad_news = next((error for t in ended if (error := t.exception())), None)
+                if bad_news is not None:
+                    # What was paid for is recorded even when a neighbour brought bad news.
+                    if recording is not None:
+                        await recording
+                    await self._conclude(unrecorded)
+                    raise bad_news
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            left: list[asyncio.Task[Any]] = [*working, *([recording] if recording else [])]
+            for one in left:
+                one.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            await scribe.close()
+
+    def _most(self, n_recording: int) -> int:
+        """Batches that may work now. A run that has one in flight chooses the next when it has been
+        told of the last, and is repeatable; others do not let replicas wait for the disk."""
+        most = self.in_flight if isinstance(self.in_flight, int) else self.in_flight()
+        return most - 1 if most == 1 and n_recording else most
 
     def _reason_to_end(self) -> str | None:
         self.progress.spent.wall_s = self._wall_before + self.clock() - self._began
@@ -159,26 +189,24 @@ class Loop:
             return "interrupted"
         return stop_reason(self.search.config.budget, self.progress.spent)
 
-    def _ask(self, sizes: Mapping[asyncio.Task[list[Outcome]], int]) -> list[Proposal]:
-        """A new batch of assignments, recorded as pending, no larger than the budget has room for."""
+    def _ask(self, under_way: int) -> list[Proposal]:
+        """A new batch of assignments, no larger than the budget has room for beside what is under way."""
         if self.stop.is_set():
             return []
         config = self.search.config
-        n = room(config.budget, self.progress.spent, sum(sizes.values()), config.search.batch)
-        proposals: list[Proposal] = [(assignment, None) for assignment in self.search.ask(n)]
-        self.recorder.propose(proposals)
-        return proposals
+        n = room(config.budget, self.progress.spent, under_way, config.search.batch)
+        return [(assignment, None) for assignment in self.search.ask(n)]
 
-    def _conclude(self, outcomes: Sequence[Outcome]) -> None:
+    async def _conclude(self, outcomes: Sequence[Outcome]) -> None:
         """Record, then tell: the search never believes what is not on disk."""
-        self.recorder.record(outcomes)
+        await self._scribe.record(outcomes)
         spent = self.progress.spent
         for outcome in outcomes:
             over_refusal = self.search.tell(outcome)
             self._count(outcome)
             if outcome.evaluation:
                 spent.stalled = 0 if over_refusal else spent.stalled + 1
-        self.progress.over_refusals = len(self.search.over_refusals)
+        self.progress.over_refusals = self.search.over_refusals
         self.progress.best_fitness = self.search.best_fitness
 
     def _count(self, outcome: Outcome) -> None:
@@ -200,8 +228,14 @@ class Loop:
                 self.progress.samples += outcome.failure.n_new
                 self.progress.unscored += outcome.failure.n_new
 
-    async def _work(self, proposals: Sequence[Proposal]) -> list[Outcome]:
-        """The way of one batch: propose, gate, evaluate. One outcome for each proposal, same order."""
+    async def _work(self, proposals: Sequence[Proposal], stored: bool) -> list[Outcome]:
+        """The way of one batch: propose, gate, evaluate. One outcome for each proposal, same order.
+
+        Args:
+            stored: the proposals are in the record already, from an earlier life of the run.
+        """
+        if not stored:
+            await self._scribe.propose(proposals)
         drafted = await self._draft(proposals)
         outcomes: list[Outcome | None] = [None] * len(proposals)
         alive: list[int] = []
@@ -211,11 +245,11 @@ class Loop:
         ):
             if isinstance(drafted_one, Failure):
                 outcomes[place] = Outcome(assignment, None, failure=drafted_one)
-            elif drafted_one.prompt_id in self._met:
+            elif _key(drafted_one) in self._met:
                 failure = Failure(FailureKind.DUPLICATE, "this prompt was met before")
                 outcomes[place] = Outcome(assignment, drafted_one, failure=failure)
             else:
-                self._met.add(drafted_one.prompt_id)
+                self._met.add(_key(drafted_one))
                 candidates[place] = drafted_one
                 alive.append(place)
         if alive:
@@ -223,10 +257,16 @@ class Loop:
             embeddings = await asyncio.to_thread(self.embedder.embed, texts)  # (alive, dim)
             decisions = await self._decide(texts)
             waiting: list[tuple[int, NDArray[np.float32], tuple[GateDecision, ...]]] = []
-            for place, embedding, decided in zip(alive, embeddings, decisions, strict=True):
-                failure_or_none = self._gate(embedding, decided)
+            limit = self.search.config.search.novelty
+            similarity = self._vectors.nearest(embeddings, limit)  # (alive,)
+            for place, embedding, decided, most in zip(
+                alive, embeddings, decisions, similarity, strict=True
+            ):
+                beside = [float(other @ embedding) for _, other, _ in waiting]  # of this batch
+                failure_or_none = self._gate(max([float(most), *beside]), decided)
                 if failure_or_none is None:
                     waiting.append((place, embedding, decided))
+                    self._vectors.add(embedding)
                 else:
                     outcomes[place] = Outcome(
                         proposals[place][0],
@@ -235,10 +275,9 @@ class Loop:
                         gate_decisions=decided,
                         embedding=embedding,
                     )
-            self.recorder.propose([(proposals[p][0], candidates[p]) for p, _, _ in waiting])
+            await self._scribe.propose([(proposals[p][0], candidates[p]) for p, _, _ in waiting])
             results = await self._evaluate([candidates[p] for p, _, _ in waiting])
             for (place, embedding, decided), result in zip(waiting, results, strict=True):
-                failed = isinstance(result, Failure)
                 outcomes[place] = Outcome(
                     proposals[place][0],
                     candidates[place],
@@ -247,8 +286,8 @@ class Loop:
                     gate_decisions=decided,
                     embedding=embedding,
                 )
-                if failed:
-                    self._met.discard(candidates[place].prompt_id)  # may be tried again
+                if isinstance(result, Failure) and not _killed_replicas(result):
+                    self._met.discard(_key(candidates[place]))  # may be tried again
         return self._priced([outcome for outcome in outcomes if outcome is not None])
 
     def _priced(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -278,27 +317,24 @@ class Loop:
         by_gate = [await gate.check(texts) for gate in self.gates]
         return list(zip(*by_gate, strict=True))
 
-    def _gate(
-        self, embedding: NDArray[np.float32], decisions: Sequence[GateDecision]
-    ) -> Failure | None:
-        """Novelty and harmlessness; a candidate that passes takes its place among the vectors."""
+    def _gate(self, similarity: float, decisions: Sequence[GateDecision]) -> Failure | None:
+        """Harmlessness and novelty; `similarity` is the largest cosine to an earlier prompt."""
         safety = combine(decisions)
         if safety is not Safety.HARMLESS:
             named = ", ".join(f"{d.gate}: {d.outcome}" for d in decisions)
             return Failure(FailureKind.NOT_HARMLESS, f"{safety} ({named})")
-        similarity = self._vectors.similarities(embedding)
         most = self.search.config.search.novelty
-        if len(similarity) and float(similarity.max()) >= most:
+        if similarity >= most:
             return Failure(
                 FailureKind.NOT_NOVEL,
-                f"cosine {similarity.max():.3f} to an earlier prompt, limit {most}",
+                f"cosine {similarity:.3f} to an earlier prompt, limit {most}",
             )
-        self._vectors.add(embedding)
         return None
 
     async def _evaluate(self, candidates: Sequence[Candidate]) -> list[Evaluation | Failure]:
         config = self.search.config
-        known = self.recorder.known_samples([c.prompt_id for c in candidates])
+        prompt_ids = [c.prompt_id for c in candidates]
+        known = await asyncio.to_thread(self.recorder.known_samples, prompt_ids)
         requests = [
             EvaluationRequest(
                 prompt_id=c.prompt_id,
@@ -318,6 +354,16 @@ def _evaluation_usd(outcome: Outcome) -> float:
     if outcome.evaluation is not None:
         return outcome.evaluation.cost_usd
     return outcome.failure.cost_usd if isinstance(outcome.failure, Unscored) else 0.0
+
+
+def _key(candidate: Candidate) -> bytes:
+    """The prompt id in the least memory: a run may meet hundreds of thousands."""
+    return bytes.fromhex(candidate.prompt_id)
+
+
+def _killed_replicas(failure: Failure | None) -> bool:
+    """Quarantined: such a prompt is not tried again, in later lives of the run neither."""
+    return failure is not None and failure.kind is FailureKind.REPLICA_LOST
 
 
 def _stalled(outcomes: Sequence[Outcome], threshold: float) -> int:

@@ -34,18 +34,26 @@ def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     n = len(values)
     if n < 2:
         return np.ones(n)
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = counts.cumsum()
-    mean_place = ends - (counts + 1) / 2
-    spread: NDArray[np.float64] = mean_place[group] / (n - 1)
+    ordered = np.sort(values)
+    first, last = np.searchsorted(ordered, values), np.searchsorted(ordered, values, "right") - 1
+    spread: NDArray[np.float64] = (first + last) / 2 / (n - 1)
     return spread
+
+
+def quality(fitness: NDArray[np.float64], novelties: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a tournament goes by: the rank of fitness and, for less, that of novelty. All (n,)."""
+    return ranks(fitness) + _DIVERSITY * ranks(novelties)
 
 
 def tournament(
     fitness: NDArray[np.float64], novelties: NDArray[np.float64], rng: np.random.Generator
 ) -> int:
     """The place of the winner among a few drawn at random, by rank of fitness and of novelty."""
-    quality = ranks(fitness) + _DIVERSITY * ranks(novelties)
+    return winner(quality(fitness, novelties), rng)
+
+
+def winner(quality: NDArray[np.float64], rng: np.random.Generator) -> int:
+    """`tournament` for those who keep the quality."""
     drawn = rng.integers(0, len(quality), size=min(_TOURNAMENT, len(quality)))
     return int(drawn[np.argmax(quality[drawn])])
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from workers.interface import EngineDescription, Failure, Sample, Sampling
+from workers.interface import EngineDescription, Failure, Sample, Sampling, travels
 
 
 class ResponseClass(StrEnum):
@@ -27,6 +27,7 @@ class ResponseClass(StrEnum):
         return self in (ResponseClass.SOFT_REFUSAL, ResponseClass.HARD_REFUSAL)
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What one judge in one version said of one sample: P(refusal) in [0, 1], or unscored and why.
@@ -118,6 +119,7 @@ class Gate(Protocol):
     async def check(self, prompts: Sequence[str]) -> list[GateDecision]: ...
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class JudgedSample:
     """A sample and what every judge said of it, in the order of the run's judges."""
@@ -126,6 +128,7 @@ class JudgedSample:
     verdicts: tuple[Verdict, ...]
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class Score:
     """The fitness of one prompt on one target and its parts, all from the same samples.
@@ -149,6 +152,7 @@ class Score:
     n_unscored: int
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
     """Ask for the fitness of one prompt.
@@ -167,6 +171,7 @@ class EvaluationRequest:
     known: tuple[JudgedSample, ...] = ()
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What one prompt is worth on one target. `n_new` samples (the last ones) were generated for
@@ -184,6 +189,7 @@ class Evaluation:
     cost_usd: float = 0.0
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class Unscored(Failure):
     """An evaluation that no judge could score: no result, and samples all the same, which are stored.

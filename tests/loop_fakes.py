@@ -200,5 +200,5 @@ def loop(
         evaluator=evaluator or FakeEvaluator(),
         recorder=recorder if recorder is not None else MemoryRecorder(),
         clock=lambda: float(next(ticks)),
-        in_flight=config.search.in_flight,
+        in_flight=config.search.in_flight or 2,
     )

@@ -7,9 +7,10 @@ and log-probabilities (natural logarithm, in nats); it does not know what a refu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from workers.errors import ConfigError, EngineDied, EvocliffError, StoreError, TargetError
 
@@ -35,7 +36,24 @@ __all__ = [
     "StoreError",
     "TargetError",
     "Worker",
+    "travels",
 ]
+
+
+_C = TypeVar("_C", bound=type)
+
+
+def travels(cls: _C) -> _C:
+    """Class decorator of a frozen dataclass with several fields: between processes it goes as its
+    class and their values, which a driver reads several times as fast as what dataclasses do by
+    themselves."""
+    values = attrgetter(*(field.name for field in fields(cls)))
+
+    def reduced(value: Any) -> tuple[type, tuple[Any, ...]]:
+        return cls, values(value)
+
+    type.__setattr__(cls, "__reduce__", reduced)
+    return cls
 
 
 class FailureKind(StrEnum):
@@ -56,6 +74,7 @@ class FailureKind(StrEnum):
     NOT_HARMLESS = "not_harmless"  # gate: the safety gates did not call it harmless
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One request that failed, as data. `message` says what happened to whom."""
@@ -64,6 +83,7 @@ class Failure:
     message: str
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a chat; `role` is system, user or assistant."""
@@ -72,6 +92,7 @@ class Message:
     content: str
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """Decoding settings. `temperature` 0 is greedy; `top_p` 1 and `top_k` 0 switch truncation off."""
@@ -82,6 +103,7 @@ class Sampling:
     max_tokens: int = 50
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """Ask for samples number `first_index` to `first_index + n_samples - 1` of one chat.
@@ -98,6 +120,7 @@ class GenerationRequest:
     first_index: int = 0
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One response.
@@ -117,6 +140,7 @@ class Sample:
     reasoning: str | None = None
 
 
+@travels
 @dataclass(frozen=True, slots=True)
 class Generation:
     """The answer to one `GenerationRequest`: its samples, in order of index.
@@ -143,9 +167,10 @@ class Ability(StrEnum):
 class EngineDescription:
     """What an engine serves. `revision` and `template` are hashes of the weights and of the chat
     template, so two engines with equal (model, revision, adapter, template) serve the same model.
+    `max_sequences` is how many samples it decodes at once, None where that is not a fixed number.
 
-    An endpoint shows neither: its `revision` hashes its address and the model that it names in its
-    answers, its `template` is "endpoint", and `context_tokens` is None where it does not tell."""
+    An endpoint shows neither hash: its `revision` hashes its address and the model that it names in
+    its answers, its `template` is "endpoint", and `context_tokens` is None where it does not tell."""
 
     engine: str
     model: str
@@ -156,6 +181,7 @@ class EngineDescription:
     context_tokens: int | None
     adapter: str | None = None
     abilities: frozenset[Ability] = frozenset()
+    max_sequences: int | None = None
 
 
 class Engine(Protocol):

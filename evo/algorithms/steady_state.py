@@ -13,7 +13,7 @@ from evo.algorithms.interface import Choice
 from evo.archive import Added, Archive, Member
 from evo.bandit import PAPER_SUCCESS, Bandit
 from evo.config import SearchConfig
-from evo.selection import novelty, tournament
+from evo.selection import novelty, quality, winner
 from evo.types import Candidate, Outcome, Strategy
 
 
@@ -25,7 +25,7 @@ class SteadyState:
         self._bandit = Bandit(
             {(o, s): rate for o in operators for s, rate in PAPER_SUCCESS.items()}
         )
-        self._novelty: np.ndarray | None = None  # of the members, until the archive changes
+        self._quality: np.ndarray | None = None  # of the members, until the archive changes
 
     def choose(self, rng: np.random.Generator) -> Choice | None:
         if not self.archive.members:
@@ -45,10 +45,10 @@ class SteadyState:
         if outcome.evaluation and outcome.candidate and outcome.embedding is not None:
             member = Member(outcome.candidate, outcome.evaluation.score)
             if self.archive.add(member, outcome.embedding) is not Added.REJECTED:
-                self._novelty = None
+                self._quality = None
 
     def _parent(self, rng: np.random.Generator) -> Candidate:
-        if self._novelty is None:
-            self._novelty = novelty(self.archive.vectors.rows)
-        fitness = np.array([m.score.fitness for m in self.archive.members])
-        return self.archive.members[tournament(fitness, self._novelty, rng)].candidate
+        if self._quality is None:
+            fitness = np.array([m.score.fitness for m in self.archive.members])
+            self._quality = quality(fitness, novelty(self.archive.vectors.rows))
+        return self.archive.members[winner(self._quality, rng)].candidate

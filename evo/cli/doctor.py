@@ -273,14 +273,14 @@ def _config(path: Path) -> tuple[Finding, Config | None]:
 
 
 def _placement(config: Config, address: str, nodes: list[Node]) -> Finding:
-    from evo import wiring
+    from evo import hosting
     from workers import cluster
     from workers.errors import ConfigError
 
     if not nodes:
         return Finding("placement", "warning", "not looked at: no cluster was reached")
     try:
-        wiring.require_room(config, nodes)
+        hosting.require_room(config, nodes)
     except ConfigError as error:
         if address.startswith("http") or cluster.grows_unseen():
             return Finding(

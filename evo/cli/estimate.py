@@ -32,7 +32,9 @@ def show(config: Config, url: str, tokens_per_s: float | None = None) -> None:
     budget = config.budget
     typer.echo(f"# seeds: {len(loaded)}")
     typer.echo(f"# store: {shown_url(url)}")
-    typer.echo(f"# replicas: {config.target.replicas} of {config.target.model}")
+    least, most = config.target.least_replicas, config.target.most_replicas
+    replicas = str(least) if least == most else f"{least} to {most}"
+    typer.echo(f"# replicas: {replicas} of {config.target.model}")
     if budget.evaluations is not None:
         low = budget.evaluations * samples.first
         high = budget.evaluations * samples.max
@@ -78,7 +80,7 @@ def _time(config: Config, url: str, stated: float | None) -> str:
                 f"--tokens-per-s states a rate{limit}"
             )
         rate, origin = found.tokens_per_s, f"measured in run '{found.run}'"
-    replicas = config.target.replicas
+    replicas = config.target.least_replicas
     at_most = duration(tokens / (rate * replicas))
     return (
         f"at most {at_most} after the models have loaded, at {rate:.0f} tokens/s for each of "

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from workers.status import ReplicaState
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from evo.api import Run, Watched, Watcher
 
 _PLAIN_EVERY_S = 5.0
+_REPLICAS_SHOWN = 8
 
 
 class _Rates:
@@ -109,7 +112,7 @@ def _render(watched: Watched, rates: _Rates) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(justify="right", style="dim")
     grid.add_column()
-    for name, value in _figures(watched, rates):
+    for name, value in _figures(watched, rates, each=True):
         grid.add_row(name, value)
     share = _share_done(watched)
     if share is not None:
@@ -121,7 +124,8 @@ def _render(watched: Watched, rates: _Rates) -> RenderableType:
     return Panel(grid, title=title, subtitle=hint, expand=False)
 
 
-def _figures(watched: Watched, rates: _Rates) -> list[tuple[str, str]]:
+def _figures(watched: Watched, rates: _Rates, *, each: bool = False) -> list[tuple[str, str]]:
+    """What is shown; `each`: of every replica, too."""
     progress, budget = watched.progress, watched.config.budget
     spent, status = progress.spent, watched.pool.status()
     of = f"/{budget.evaluations}" if budget.evaluations else ""
@@ -133,6 +137,7 @@ def _figures(watched: Watched, rates: _Rates) -> list[tuple[str, str]]:
         ("best fitness", "-" if progress.best_fitness is None else f"{progress.best_fitness:.3f}"),
         ("tokens/s", f"{rates.tokens_per_s():.0f} ({_tokens(watched)})"),
         ("replicas busy", f"{status.mean_busy:.0%} of {len(status.busy)}"),
+        *(_replica_figures(watched) if each else []),
         ("rejected", rejected),
         ("left", "-" if left is None else f"{left // 60:.0f} min {left % 60:.0f} s"),
     ]
@@ -143,6 +148,8 @@ def _figures(watched: Watched, rates: _Rates) -> list[tuple[str, str]]:
         figures.append(("unscored samples", str(progress.unscored)))
     if status.restarts:
         figures.append(("replica restarts", str(status.restarts)))
+    if status.quarantined:
+        figures.append(("quarantined", f"{status.quarantined} requests that killed replicas"))
     return figures
 
 
@@ -153,6 +160,23 @@ def _tokens(watched: Watched) -> str:
 
 def _is_charged(watched: Watched) -> bool:
     return bool(watched.config.budget.money or watched.progress.spent.money_usd)
+
+
+def _replica_figures(watched: Watched) -> list[tuple[str, str]]:
+    """A line for each replica, those that are in trouble first; as many as a screen takes."""
+    replicas = [r for pool in watched.pools for r in pool.status().replicas]
+    ordered = sorted(replicas, key=lambda r: r.state is ReplicaState.READY)
+    lines = [
+        (
+            f"{r.pool} {r.number}",
+            f"{r.state}, {r.tokens_per_s:.0f} tokens/s, {r.queue} held, {r.busy:.0%} busy"
+            + (f", {r.restarts} restarts" if r.restarts else ""),
+        )
+        for r in ordered[:_REPLICAS_SHOWN]
+    ]
+    if len(ordered) > _REPLICAS_SHOWN:
+        lines.append(("", f"and {len(ordered) - _REPLICAS_SHOWN} more"))
+    return lines
 
 
 def _share_done(watched: Watched) -> float | None:

@@ -134,8 +134,12 @@ def show(
         typer.echo(json.dumps(summary))
         return
     rejected = ", ".join(f"{kind} {n}" for kind, n in summary["rejected"].items()) or "none"
+    replicas = summary.pop("replicas")
     for key, value in (summary | {"rejected": rejected}).items():
         typer.echo(f"{key.replace('_', ' '):<20}{_cell(key, value)}")
+    if replicas:
+        typer.echo("")
+        table(replicas, tuple(replicas[0]), empty="")
 
 
 def query(

@@ -167,7 +167,9 @@ def test_three_people_have_an_alpha_together() -> None:
 outcomes = st.sampled_from([s.value for s in Safety])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.dictionaries(st.sampled_from(["g", "h"]), outcomes), st.lists(outcomes, max_size=3))
 def test_no_prompt_leaves_without_a_harmless_verdict_and_people_win_over_gates(
     tmp_path_factory: pytest.TempPathFactory, gates: dict[str, str], people: list[str]

@@ -15,6 +15,7 @@ from db.store import Store
 from evo.types import Strategy, prompt_id
 from tests.db.builders import RunBuilder, opened
 from workers.interface import ConfigError, FailureKind
+from workers.status import ReplicaState, ReplicaStatus
 
 
 @pytest.fixture
@@ -63,6 +64,7 @@ def test_a_summary_counts_what_the_run_found_and_paid(store: Store, run: RunBuil
         "replica_busy": 0.75,
         "cache_hits": 1,
         "rejected": {"duplicate": 1, "not_harmless": 1},
+        "replicas": [],
     }
 
 
@@ -235,3 +237,35 @@ def test_an_unknown_prompt_is_explained(store: Store, run: RunBuilder) -> None:
 def test_a_sound_database_has_no_problems(store: Store, run: RunBuilder) -> None:
     run.seed("a")
     assert queries.integrity_problems(store) == []
+
+
+def test_the_last_heartbeat_says_how_each_replica_did(store: Store, run: RunBuilder) -> None:
+    def replica(number: int, tokens: int) -> ReplicaStatus:
+        return ReplicaStatus(
+            pool="target",
+            number=number,
+            state=ReplicaState.READY,
+            pid=1,
+            queue=2,
+            finished=9,
+            tokens=tokens,
+            tokens_per_s=3.5,
+            busy=0.5,
+            restarts=1,
+        )
+
+    store.heartbeat(run.run_id, 1.0, 0.5, [replica(0, 10), replica(1, 20)])
+    store.heartbeat(run.run_id, 2.0, 0.5, [replica(1, 30)])
+    assert queries.run_summary(store, run.run_id)["replicas"] == [
+        {
+            "pool": "target",
+            "number": 1,
+            "state": "ready",
+            "queue": 2,
+            "finished": 9,
+            "tokens": 30,
+            "tokens_per_s": 3.5,
+            "busy": 0.5,
+            "restarts": 1,
+        }
+    ]

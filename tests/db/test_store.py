@@ -578,8 +578,10 @@ def test_an_older_database_is_migrated_for_writing_and_named_when_read(tmp_path:
             ("proposals", "embedder"),
             ("proposals", "cost_usd"),
             ("evaluations", "judges"),
+            ("verdicts", "response_class"),
         ):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("DROP TABLE replicas")
         connection.execute("UPDATE evocliff_schema SET version_num = '0001'")
         connection.commit()
     with pytest.raises(StoreError, match="evocliff db upgrade"):

@@ -135,3 +135,22 @@ def test_a_key_in_the_config_is_refused_and_not_repeated(tmp_path: Path, change:
     with pytest.raises(ConfigError) as caught:
         load(write(tmp_path, ENDPOINT), [change])
     assert "secret" not in str(caught.value)
+
+
+def test_replicas_are_a_number_or_a_range() -> None:
+    raw = {
+        "seeds": {"dataset": "xstest-safe"},
+        "target": {"model": "local:smollm2", "replicas": {"min": 2, "max": 8}},
+        "budget": {"evaluations": 1},
+    }
+    target = validate(raw).target
+    assert (target.least_replicas, target.most_replicas) == (2, 8)
+    assert validate(validate(raw).model_dump(mode="json")).target == target
+    for wrong, message in (
+        ({"min": 3, "max": 2}, r"target.replicas.*max \(2\) is smaller than min"),
+        (0, "config: target.replicas: input should be greater than or equal to 1"),
+        ({"min": 1}, "'target.replicas.max' is missing"),
+        ({"min": 1, "maxx": 2}, "unknown key 'target.replicas.maxx'; did you mean 'max'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            validate({**raw, "target": {"model": "local:smollm2", "replicas": wrong}})

@@ -1,6 +1,7 @@
 """The loop: one outcome for each proposal, record before tell, budgets, and resuming anywhere."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo.algorithms import ALGORITHMS
-from evo.types import Outcome, Seed
+from evo.types import Outcome, Seed, prompt_id
 from fitness.types import Evaluation, EvaluationRequest, Unscored
 from tests.loop_fakes import (
     SEEDS,
@@ -202,3 +203,37 @@ def test_a_run_with_many_in_flight_resumes_without_asking_twice() -> None:
     asyncio.run(run.run(pending))
     assert run.progress.spent.evaluations == 60
     assert not set(recorded) & set(after.asked)
+
+
+def test_a_prompt_that_killed_replicas_is_not_asked_again_in_this_life_nor_the_next() -> None:
+    class Killing(FakeEvaluator):
+        def _one(self, request: EvaluationRequest) -> Evaluation | Failure:
+            if request.prompt == SEEDS[1].text:
+                return Failure(FailureKind.REPLICA_LOST, "2 replicas died")
+            return super()._one(request)
+
+    recorder = MemoryRecorder()
+    run = loop(config(), Killing(), recorder)
+    asyncio.run(run.run())
+    key = bytes.fromhex(prompt_id(SEEDS[1].text))
+    assert key in run._met
+    again = loop(config(), Killing(), recorder)
+    again.replay(recorder.outcomes, [], 0.0)
+    assert key in again._met
+
+
+def test_many_in_flight_do_not_wait_for_the_record_and_one_does() -> None:
+    class SlowRecorder(MemoryRecorder):
+        def record(self, outcomes: Sequence[Outcome]) -> None:
+            time.sleep(0.01)
+            super().record(outcomes)
+
+    recorder = SlowRecorder()
+    asyncio.run(loop(config(search__in_flight=1), recorder=recorder).run())
+    asked_after = [o.assignment.asked_after for o in recorder.outcomes]
+    # Every batch was chosen by a search that had been told of all before it.
+    assert all(after <= i < after + 5 for i, after in enumerate(asked_after))
+    recorder = SlowRecorder()
+    run = loop(config(search__in_flight=3), recorder=recorder)
+    asyncio.run(run.run())
+    assert run.progress.spent.evaluations == 60

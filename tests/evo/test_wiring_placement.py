@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evo import wiring
+from evo import hosting
 from evo.config import Config, validate
 from workers.interface import ConfigError
 from workers.placement import Node
@@ -24,9 +24,9 @@ def config(**changes: Any) -> Config:
 
 
 def test_a_replica_without_cpus_takes_one_node_and_no_more() -> None:
-    assert wiring.shared_cores(config(), TWO) == 8
-    assert wiring.shared_cores(config(target={"model": "m", "replicas": 4}), TWO) == 16
-    wiring.require_room(config(), TWO)
+    assert hosting.shared_cores(config(), TWO) == 8
+    assert hosting.shared_cores(config(target={"model": "m", "replicas": 4}), TWO) == 16
+    hosting.require_room(config(), TWO)
 
 
 def test_cores_that_others_reserve_are_not_shared() -> None:
@@ -34,8 +34,8 @@ def test_cores_that_others_reserve_are_not_shared() -> None:
         target={"model": "m", "gpus": 1, "replicas": 4},
         proposer={"operators": ["llm"], "engine": {"model": "p"}},
     )
-    assert wiring.shared_cores(mixed, TWO) == 6
-    wiring.require_room(mixed, TWO)
+    assert hosting.shared_cores(mixed, TWO) == 6
+    hosting.require_room(mixed, TWO)
 
 
 def test_all_pools_count() -> None:
@@ -43,15 +43,15 @@ def test_all_pools_count() -> None:
         target={"model": "m", "gpus": 1, "replicas": 4}, safety=["llm:another/model"]
     )
     with pytest.raises(ConfigError, match=r"target \(4 replicas\) and gate .* need 5 GPUs in all"):
-        wiring.require_room(judged_by_a_model, TWO)
+        hosting.require_room(judged_by_a_model, TWO)
 
 
 def test_a_proposer_that_no_operator_uses_takes_nothing() -> None:
     unused = config(proposer={"operators": ["lexical"], "engine": {"model": "p", "gpus": 9}})
-    wiring.require_room(unused, TWO)
+    hosting.require_room(unused, TWO)
 
 
 def test_a_replica_that_no_node_holds_is_named_with_the_mend() -> None:
     with pytest.raises(ConfigError, match="needs 4 GPUs on one node, the largest node has 2") as e:
-        wiring.require_room(config(target={"model": "m", "gpus": 4}), TWO)
+        hosting.require_room(config(target={"model": "m", "gpus": 4}), TWO)
     assert "change gpus, cpus or replicas" in str(e.value)
