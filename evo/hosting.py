@@ -129,6 +129,8 @@ def footprint(settings: EngineConfig, cores: float) -> Footprint:
     Raises:
         ConfigError: the GPUs and the pieces of the model do not match.
     """
+    if settings.engine != "vllm":
+        return Footprint("uni", cores, settings.gpus)
     return _footprint(
         tensor_parallel=settings.vllm.tensor_parallel,
         pipeline_parallel=settings.vllm.pipeline_parallel,
