@@ -92,7 +92,7 @@ def _device() -> Finding:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return Finding("device", "ok", f"{len(names)} GPU: {', '.join(names)}")
-    from workers.engines.transformers import pick_dtype
+    from workers.engines.device import pick_dtype
 
     dtype = str(pick_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
     return Finding("device", "ok", f"CPU, {os.cpu_count()} cores, {dtype}; no GPU")
