@@ -52,6 +52,18 @@ class SeedsConfig(Section):
         return self
 
 
+class VllmConfig(Section):
+    """What the vllm engine alone knows; see `workers.engines.vllm.VllmEngine`."""
+
+    tensor_parallel: int = Field(1, ge=1)
+    pipeline_parallel: int = Field(1, ge=1)
+    context_tokens: int | None = Field(None, ge=64)
+    memory_share: float = Field(0.9, gt=0.0, le=1.0)
+    kv_cache_gib: float | None = Field(None, gt=0)
+    load_format: Literal["safetensors", "dummy"] = "safetensors"
+    sleep_mode: bool = False
+
+
 class EngineConfig(Section):
     """A model and how it is hosted. `cpus` and `gpus` are reserved for each replica; cpus null shares
     the cluster's cores evenly."""
@@ -65,7 +77,14 @@ class EngineConfig(Section):
     cpus: float | None = Field(None, gt=0)
     gpus: float = Field(0, ge=0)
     batch_tokens: int | None = Field(None, ge=256)
+    vllm: VllmConfig = VllmConfig()
     sampling: SamplingConfig = SamplingConfig()
+
+    @model_validator(mode="after")
+    def _vllm_is_for_vllm(self) -> EngineConfig:
+        if self.engine != "vllm" and self.vllm != VllmConfig():
+            raise ValueError(f"'vllm' is for the engine vllm, not for '{self.engine}'")
+        return self
 
 
 # The system prompt that EvoRefuse calls the safety prior, in our own words: published rates differ

@@ -18,6 +18,7 @@ from fitness.evaluate import Evaluator
 from fitness.types import Evaluation, EvaluationRequest, Gate
 from workers import engines, local_models
 from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
+from workers.engines import parallel
 from workers.interface import (
     Embedder,
     Engine,
@@ -48,6 +49,8 @@ def check(config: Config) -> None:
         if engine is not None:
             engines.require(engine.engine)
             local_models.resolve(engine.model)
+            if engine.engine == "vllm":
+                footprint(engine, cpus=1)
     local_models.resolve(config.embedder.model)
 
 
@@ -145,6 +148,21 @@ def proposers(
     return made
 
 
+def footprint(settings: EngineConfig, cpus: float) -> parallel.Footprint:
+    """What one replica takes of the cluster.
+
+    Raises:
+        ConfigError: the GPUs and the pieces of the model do not match.
+    """
+    cut = settings.vllm
+    return parallel.footprint(
+        tensor_parallel=cut.tensor_parallel,
+        pipeline_parallel=cut.pipeline_parallel,
+        cpus=cpus,
+        gpus=settings.gpus,
+    )
+
+
 def _threads(settings: EngineConfig, config: Config, cores: int) -> int:
     return max(1, int(_cpus(settings, config, cores)))
 
@@ -164,6 +182,11 @@ def _cpus(settings: EngineConfig, config: Config, cores: int) -> float:
 
 
 def _engine(settings: Mapping[str, Any], threads: int) -> Engine:
+    of_vllm: dict[str, Any] = {}
+    if settings["engine"] == "vllm":
+        cut = {key: settings["vllm"][key] for key in ("tensor_parallel", "pipeline_parallel")}
+        placed = parallel.footprint(**cut, cpus=threads, gpus=settings["gpus"])
+        of_vllm = {**settings["vllm"], "executor": placed.executor}
     return engines.build(
         settings["engine"],
         model=settings["model"],
@@ -172,6 +195,7 @@ def _engine(settings: Mapping[str, Any], threads: int) -> Engine:
         device=settings["device"],
         batch_tokens=settings["batch_tokens"],
         threads=threads,
+        **of_vllm,
     )
 
 

@@ -135,7 +135,8 @@ class Ability(StrEnum):
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
     """What an engine serves. `revision` and `template` are hashes of the weights and of the chat
-    template, so two engines with equal (model, revision, adapter, template) serve the same model."""
+    template, so two engines with equal (model, revision, adapter, template) serve the same model.
+    `max_sequences` is how many samples it decodes at once, None where that is not a fixed number."""
 
     engine: str
     model: str
@@ -146,6 +147,7 @@ class EngineDescription:
     context_tokens: int
     adapter: str | None = None
     abilities: frozenset[Ability] = frozenset()
+    max_sequences: int | None = None
 
 
 class Engine(Protocol):
