@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import itertools
 import logging
+import multiprocessing
 import os
 import secrets
 import tempfile
@@ -357,6 +358,7 @@ class VllmEngine:
             if llm is not None:
                 llm.shutdown()
         self._guard.close()
+        multiprocessing.active_children()  # takes note of those that ended, or they stay as zombies
 
         def cancel_all() -> None:
             for task in asyncio.all_tasks(self._loop):
