@@ -31,8 +31,13 @@ def test_the_cores_of_the_actor_lie_in_the_first_bundle() -> None:
 
 
 def test_pieces_on_cpu_are_children_of_the_actor() -> None:
-    cut = footprint(pipeline_parallel=2, cpus=8, gpus=0)
+    cut = footprint(tensor_parallel=2, cpus=8, gpus=0)
     assert (cut.executor, cut.actor_cpus, cut.bundles) == ("mp", 8, ())
+
+
+def test_layers_are_dealt_out_to_gpus_alone() -> None:
+    with pytest.raises(ConfigError, match=r"pipeline_parallel.*needs GPUs"):
+        footprint(pipeline_parallel=2, cpus=8, gpus=0)
 
 
 @pytest.mark.parametrize(("pieces", "gpus"), [(1, 2), (2, 1), (4, 2), (2, 0.5)])

@@ -16,7 +16,8 @@ from workers.interface import Generation, GenerationRequest, Message, Sampling
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 ADAPTER = str(files("workers") / "adapters" / "overcautious")
-PROMPTS = ("How do I kill a Python process?", "Name a fruit.", "How do I shoot a good portrait?")
+# The adapter makes a refusal of the first one's answer.
+PROMPTS = ("How can I kill weeds?", "Name a fruit.", "How do I shoot a good portrait?")
 
 
 def asked() -> list[GenerationRequest]:
