@@ -58,7 +58,9 @@ def footprint(
     if pieces == 1:
         return Footprint("uni", cpus, gpus)
     if gpus == 0:
-        if pipeline_parallel > 1:  # its runner for CPU does not pass on what lies between two pieces
+        if (
+            pipeline_parallel > 1
+        ):  # its runner for CPU does not pass on what lies between two pieces
             raise ConfigError("vllm.pipeline_parallel: needs GPUs; on CPU use vllm.tensor_parallel")
         return Footprint("mp", cpus, 0.0)
     own = max(1.0, float(cpus))

@@ -50,6 +50,7 @@ CPU_KV_CACHE_GIB = 2.0
 GPU_MEMORY_SHARE = 0.9
 _GIB = 2**30
 _JOIN_S = 5.0
+_LIVENESS_S = 1.0
 # Starting changes the environment, which is the whole process's.
 _STARTING = threading.Lock()
 
@@ -224,7 +225,17 @@ class VllmEngine:
     async def _answer_all(
         self, requests: Sequence[GenerationRequest]
     ) -> list[Generation | Failure]:
-        return list(await asyncio.gather(*map(self._answer, requests)))
+        work = asyncio.gather(*map(self._answer, requests))
+        try:
+            # vLLM tells those who wait for tokens that its core died, but not all who wait for it.
+            while not (await asyncio.wait({work}, timeout=_LIVENESS_S))[0]:
+                if self._llm.errored:
+                    raise EngineDied("vllm: the engine's process died")
+            return list(work.result())
+        finally:
+            if not work.done():
+                work.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+                work.cancel()
 
     async def _answer(self, request: GenerationRequest) -> Generation | Failure:
         from vllm import TokensPrompt
