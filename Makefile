@@ -38,9 +38,10 @@ $(VENV)/.vllm: $(STAMP)
 	touch $@
 
 # An hour or so; what it prints stands in docs/benchmarks.md.
-bench: $(STAMP)
+bench: $(STAMP) $(VENV)/.vllm
 	$(BIN)/python benchmarks/evaluation_throughput.py
 	$(BIN)/python examples/overcautious/measure.py
+	$(BIN)/python benchmarks/engine_share.py
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python examples/demo.py out/bench
 	$(BIN)/python benchmarks/search_figures.py sqlite:///out/bench/demo.db quickstart
