@@ -281,6 +281,8 @@ class VllmEngine:
             outputs = list(outputs) * request.n_samples
         whole = len(outputs) == request.n_samples
         if not whole or any(o.finish_reason not in ("stop", "length") for o in outputs):
+            if self._closing or self._llm.errored:  # vLLM hands out what it has when it shuts down
+                raise EngineDied("vllm: the engine was closed while it worked")
             return Failure(FailureKind.ENGINE, f"{request.key}: vllm ended the request early")
         samples = (
             self._sample(request.first_index + k, output, request.sampling)
@@ -356,13 +358,17 @@ class VllmEngine:
         self._guard.close()
         multiprocessing.active_children()  # takes note of those that ended, or they stay as zombies
 
-        def cancel_all() -> None:
-            for task in asyncio.all_tasks(self._loop):
+        async def give_up() -> None:
+            """Whoever still waits for an answer is told before the loop stops."""
+            waiting = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in waiting:
                 task.cancel()
-            self._loop.call_soon(self._loop.stop)
+            await asyncio.gather(*waiting, return_exceptions=True)
 
-        self._loop.call_soon_threadsafe(cancel_all)
-        self._thread.join(timeout=_JOIN_S)
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(give_up(), self._loop).result(_JOIN_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_JOIN_S)
         self._llm = llm = None  # its finaliser needs an interpreter that is still whole
 
 

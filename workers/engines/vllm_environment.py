@@ -32,6 +32,7 @@ def variables(values: Mapping[str, str]) -> Iterator[None]:
 def quiet(executor: Executor | None) -> dict[str, str]:
     """No report to anybody; warnings and worse are logged."""
     values = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    values["VLLM_LOGGING_STREAM"] = "ext://sys.stderr"  # stdout is for results
     if "VLLM_LOGGING_LEVEL" not in os.environ:
         values["VLLM_LOGGING_LEVEL"] = "WARNING"
     if executor != "ray":

@@ -1,8 +1,10 @@
-"""A model cut into three pieces, with a LoRA adapter on top, says what the whole merged one says."""
+"""A model cut into three pieces, with a LoRA adapter on top, says what the whole merged one says; and
+an engine that is closed while it works says so to those who wait."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -11,7 +13,7 @@ from tests.integration.vllm.conftest import CACHE_GIB
 from workers.engines.parallel import footprint
 from workers.engines.transformers import TransformersEngine
 from workers.engines.vllm import VllmEngine
-from workers.interface import Generation, GenerationRequest, Message, Sampling
+from workers.interface import EngineDied, Failure, Generation, GenerationRequest, Message, Sampling
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
@@ -36,11 +38,22 @@ def test_an_adapter_on_a_model_in_three_pieces_is_applied() -> None:
         tensor_parallel=3,  # of its nine attention heads
         executor=placed.executor,
     )
-    try:
-        ours = asyncio.run(engine.generate(asked()))
-        assert engine.description.adapter == ADAPTER
-    finally:
-        asyncio.run(engine.close())
+    assert engine.description.adapter == ADAPTER
+
+    async def scenario() -> list[Generation | Failure]:
+        try:
+            answers = await engine.generate(asked())
+            long = [replace(r, sampling=Sampling(1.0, max_tokens=4000)) for r in asked()]
+            under_way = asyncio.ensure_future(engine.generate(long))
+            await asyncio.sleep(0.5)
+        finally:
+            await engine.close()
+        with pytest.raises(EngineDied):
+            await asyncio.wait_for(under_way, 10)
+        return answers
+
+    ours = asyncio.run(scenario())
+    assert engine.pids == []
     merged = TransformersEngine("local:smollm2", adapter=ADAPTER, dtype="float32")
     theirs = asyncio.run(merged.generate(asked()))
     for found, expected in zip(ours, theirs, strict=True):
