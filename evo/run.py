@@ -103,6 +103,7 @@ class Loop:
     ) -> int:
         """Take up a stored run: tell the search what is recorded. Returns `Search.replay`'s count."""
         differing = self.search.replay(outcomes, [assignment for assignment, _ in pending])
+        self._pay(outcomes)
         for outcome in outcomes:
             self._count(outcome)
             if outcome.evaluation and outcome.candidate and outcome.embedding is not None:
@@ -161,6 +162,7 @@ class Loop:
                 for task in ended:
                     del working[task]
                     if task.exception() is None:
+                        self._pay(task.result())
                         unrecorded += task.result()
                 bad_news = next((error for t in ended if (error := t.exception())), None)
                 if bad_news is not None:
@@ -209,22 +211,29 @@ class Loop:
         self.progress.over_refusals = self.search.over_refusals
         self.progress.best_fitness = self.search.best_fitness
 
+    def _pay(self, outcomes: Sequence[Outcome]) -> None:
+        """Tokens and money are gone when a batch has ended, before it is recorded."""
+        spent = self.progress.spent
+        for outcome in outcomes:
+            spent.money_usd += outcome.cost_usd
+            if outcome.evaluation:
+                spent.target_tokens += outcome.evaluation.target_tokens
+                spent.prompt_tokens += outcome.evaluation.prompt_tokens
+            elif isinstance(outcome.failure, Unscored):  # it was paid for
+                spent.target_tokens += outcome.failure.target_tokens
+
     def _count(self, outcome: Outcome) -> None:
         spent = self.progress.spent
         spent.proposals += 1
-        spent.money_usd += outcome.cost_usd
         if outcome.evaluation:
             spent.evaluations += 1
-            spent.target_tokens += outcome.evaluation.target_tokens
-            spent.prompt_tokens += outcome.evaluation.prompt_tokens
             self.progress.samples += outcome.evaluation.n_new
             self.progress.unscored += outcome.evaluation.score.n_unscored
             self.progress.cache_hits += outcome.evaluation.n_new == 0
         elif outcome.failure:
             kind = outcome.failure.kind.value
             self.progress.rejected[kind] = self.progress.rejected.get(kind, 0) + 1
-            if isinstance(outcome.failure, Unscored):  # it was paid for
-                spent.target_tokens += outcome.failure.target_tokens
+            if isinstance(outcome.failure, Unscored):
                 self.progress.samples += outcome.failure.n_new
                 self.progress.unscored += outcome.failure.n_new
 

@@ -23,6 +23,17 @@ def template_hash(tokenizer: Any) -> str:
     return hashlib.sha256(str(template).encode()).hexdigest()[:12]
 
 
+def end_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
+    """Every token that ends a turn: the model's generation config and the tokenizer may differ."""
+    ids: set[int] = set()
+    for value in (generation_config.eos_token_id, tokenizer.eos_token_id):
+        if isinstance(value, int):
+            ids.add(value)
+        elif value is not None:
+            ids.update(value)
+    return frozenset(ids)
+
+
 def encode(
     tokenizer: Any, messages: Sequence[Message], *, room: int, key: str
 ) -> list[int] | Failure:

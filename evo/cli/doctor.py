@@ -150,7 +150,7 @@ def _device() -> Finding:
             f"NVIDIA driver {driver}, but PyTorch {torch.__version__} cannot use it",
             "install the CUDA build of PyTorch, or a driver that is new enough for it",
         )
-    from workers.engines.transformers import pick_dtype
+    from workers.engines.device import pick_dtype
 
     dtype = str(pick_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
     return Finding("device", "ok", f"CPU, {os.cpu_count()} cores, {dtype}; no GPU")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from evo import wiring
 from evo.config import load, validate
 from workers.interface import ConfigError
 
@@ -154,3 +155,25 @@ def test_replicas_are_a_number_or_a_range() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             validate({**raw, "target": {"model": "local:smollm2", "replicas": wrong}})
+
+
+def on_vllm(**changes: object) -> dict[str, object]:
+    target = {"model": "local:smollm2", "engine": "vllm", "vllm": {"tensor_parallel": 2}, "gpus": 2}
+    return {
+        "seeds": {"dataset": "xstest-safe"},
+        "target": {**target, **changes},
+        "budget": {"evaluations": 10},
+    }
+
+
+def test_what_vllm_alone_knows_is_refused_for_another_engine() -> None:
+    assert validate(on_vllm()).target.vllm.tensor_parallel == 2
+    with pytest.raises(ConfigError, match="'vllm' is for the engine vllm, not for 'transformers'"):
+        validate(on_vllm(engine="transformers"))
+    with pytest.raises(ConfigError, match=r"did you mean 'tensor_parallel'"):
+        validate(on_vllm(vllm={"tensor_paralel": 2}))
+
+
+def test_pieces_and_gpus_that_do_not_match_are_said_before_anything_starts() -> None:
+    with pytest.raises(ConfigError, match="give both the same number"):
+        wiring.check(validate(on_vllm(gpus=1)))

@@ -59,7 +59,7 @@ def test_endpoints_take_no_cores_and_leave_them_to_models_that_run_here() -> Non
 def test_processes_that_ask_one_endpoint_share_its_rate() -> None:
     made = config(
         target=HERE | {"replicas": 2},
-        engines={"gate": HERE, "judge": THERE},
+        engines={"gate": HERE | {"model": "another"}, "judge": THERE},
         proposer={"operators": ["llm"], "engine": HERE},
         judges=["embedded", "llm:judge"],
         safety=["seed-contrast", "llm:gate"],

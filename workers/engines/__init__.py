@@ -12,6 +12,7 @@ from workers.interface import ConfigError, Engine
 # name -> (module, class)
 ENGINES: Mapping[str, tuple[str, str]] = {
     "transformers": ("workers.engines.transformers", "TransformersEngine"),
+    "vllm": ("workers.engines.vllm", "VllmEngine"),
     "openai": ("workers.engines.openai", "OpenAIEngine"),
 }
 # Engines that ask a server: they hold no weights and take neither cores nor GPUs.

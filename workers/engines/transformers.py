@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from workers import chat, local_models
+from workers.engines.device import pick_device, pick_dtype
 from workers.engines.sampling import draw, uniforms
 from workers.interface import (
     Ability,
@@ -101,7 +102,7 @@ class TransformersEngine:
                 f"target.model: '{model}' has no chat template; name an instruct model"
             )
         self._batch_tokens = batch_tokens
-        self._eos = _eos_ids(self._tokenizer, self._model)
+        self._eos = chat.end_ids(self._tokenizer, self._model.generation_config)
         self._pad = self._tokenizer.pad_token_id
         if self._pad is None:
             self._pad = min(self._eos)
@@ -326,31 +327,6 @@ def _sampling_key(sampling: Sampling) -> tuple[float, float, int, int]:
     return (sampling.temperature, sampling.top_p, sampling.top_k, sampling.max_tokens)
 
 
-def pick_device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"target.device: '{device}' was asked for and torch sees no CUDA device")
-    return torch.device(device)
-
-
-def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    if dtype != "auto":
-        chosen = getattr(torch, dtype, None)
-        if not isinstance(chosen, torch.dtype):
-            raise ConfigError(f"target.dtype: '{dtype}' is not one of bfloat16, float16, float32")
-        return chosen
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    # Without these instructions bfloat16 is emulated and slower than float32.
-    fast = (
-        torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        if torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        else False
-    )
-    return torch.bfloat16 if fast else torch.float32
-
-
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
@@ -380,17 +356,6 @@ def _load(
 
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     return tokenizer, model.to(device).eval()
-
-
-def _eos_ids(tokenizer: Any, model: Any) -> frozenset[int]:
-    """Every token that ends a turn: the model's generation config and the tokenizer may differ."""
-    ids: set[int] = set()
-    for value in (model.generation_config.eos_token_id, tokenizer.eos_token_id):
-        if isinstance(value, int):
-            ids.add(value)
-        elif value is not None:
-            ids.update(value)
-    return frozenset(ids)
 
 
 def _revision(where: Path | str, model: Any) -> str:

