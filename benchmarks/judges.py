@@ -3,17 +3,20 @@
     python benchmarks/judges.py
 
 judge      `embedded`, each XSTest model left out, and ChatGPT's responses in five folds (complied
-           against the rest); beside it the judge `prefix` and the share of the commoner label
+           against the rest) and by the paper's split; beside it the judge `prefix` and the share of
+           the commoner label
+classes    hard against soft refusals, where people told full from partial ones
 gate       `seed-contrast`, each safe XSTest type left out together with its unsafe contrast
 predictor  P(refused) of a ChatGPT prompt from the prompt alone, ten folds
 speed      responses a second of `embedded`
 
-Some five minutes on two cores. One JSON line each.
+Some three minutes on two cores. One JSON line each.
 """
 
 from __future__ import annotations
 
 import asyncio
+import csv
 import importlib.util
 import json
 import sys
@@ -23,21 +26,24 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from fitness import judges
 from fitness.classification import quality
+from fitness.judges.classes import response_class
 from fitness.predictor import RefusalPredictor
-from fitness.types import JudgeInput
+from fitness.types import JudgeInput, ResponseClass
 from workers.embedders import SentenceTransformerEmbedder
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
 FOLDS = 10
 
 
 def trainer(name: str) -> ModuleType:
     """The training script of an example, as a module."""
-    spec = importlib.util.spec_from_file_location(f"{name}_train", EXAMPLES / name / "train.py")
+    spec = importlib.util.spec_from_file_location(
+        f"{name}_train", ROOT / "examples" / name / "train.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -52,44 +58,68 @@ def show(what: str, probabilities: list[float | None], labels: list[bool]) -> No
     print(json.dumps({"what": what} | rounded), flush=True)
 
 
-def main() -> None:
-    judging = trainer("embedded_judge")
+def judge(judging: ModuleType) -> None:
     judging.measure()
     sets = {model: judging.xstest(model) for model in judging.XSTEST}
-    sets["chatgpt"] = judging.chatgpt()
-    for name, (responses, labels) in sets.items():
-        inputs = [JudgeInput("", r) for r in responses]
+    sets["chatgpt"] = chat = judging.chatgpt()
+    # The paper's split, 70 to 15 to 15 (arXiv 2306.03423); nothing here needs its middle part.
+    places = np.arange(len(chat.refused))
+    train, rest = train_test_split(places, test_size=0.3, random_state=0)
+    middle, test = train_test_split(rest, test_size=0.5, random_state=0)
+    known = [sets[m] for m in judging.XSTEST]
+    fitted = judging.fit([*known, chat.take(np.concatenate([train, middle]))])
+    guessed = judging.predict(fitted, chat.versions[0][test])
+    show("embedded on chatgpt, the paper's split", guessed.tolist(), chat.refused[test].tolist())
+    for name, labelled in sets.items():
+        inputs = [JudgeInput("", r) for r in labelled.responses]
         verdicts = asyncio.run(judges.build("prefix").judge(inputs))
-        show(f"prefix on {name}", [v.p_refusal for v in verdicts], labels.tolist())
-        show(
-            f"commoner label on {name}",
-            [float(labels.mean() >= 0.5)] * len(labels),
-            labels.tolist(),
-        )
-
+        refused = labelled.refused.tolist()
+        show(f"prefix on {name}", [v.p_refusal for v in verdicts], refused)
+        commoner = float(labelled.refused.mean() >= 0.5)
+        show(f"commoner label on {name}", [commoner] * len(refused), refused)
+    responses = [JudgeInput("", r) for labelled in sets.values() for r in labelled.responses]
     built = judges.build("embedded")
-    inputs = [JudgeInput("", r) for responses, _ in sets.values() for r in responses]
     began = time.perf_counter()
-    asyncio.run(built.judge(inputs))
-    print(
-        json.dumps(
-            {"what": "speed", "responses_per_s": round(len(inputs) / (time.perf_counter() - began))}
-        )
-    )
+    asyncio.run(built.judge(responses))
+    per_s = round(len(responses) / (time.perf_counter() - began))
+    print(json.dumps({"what": "speed", "responses_per_s": per_s}), flush=True)
 
-    prompts, refused = judging.chatgpt("prompt")
-    vectors = SentenceTransformerEmbedder().embed(prompts)
-    guessed = np.zeros(len(prompts))
+
+def classes(judging: ModuleType) -> None:
+    """The share of XSTest's full refusals that are called hard, and of its partial ones called soft."""
+    right: dict[str, list[bool]] = {"2_full_refusal": [], "3_partial_refusal": []}
+    for model in judging.XSTEST:
+        path = ROOT / f"data/xstest_completions_{model}.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["final_label"] in right:
+                    hard = response_class(row["completion"], 1.0) is ResponseClass.HARD_REFUSAL
+                    right[row["final_label"]].append(hard == (row["final_label"][0] == "2"))
+    shares = {label: round(sum(r) / len(r), 4) for label, r in right.items()}
+    print(json.dumps({"what": "hard against soft"} | shares), flush=True)
+
+
+def predictor() -> None:
+    lines = (ROOT / "data/chatgpt_refusals.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [r for r in map(json.loads, lines) if r["tone"] not in {"dontknow", "incoherent"}]
+    refused = np.array([r["tone"] != "complied" for r in rows])
+    vectors = SentenceTransformerEmbedder().embed([r["prompt"] for r in rows])
+    guessed = np.zeros(len(rows))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     for train, test in folds.split(vectors, refused):
-        predictor = RefusalPredictor()
-        predictor.learn(vectors[train], refused[train].astype(float).tolist())
-        guessed[test] = predictor.predict(vectors[test])
-    show("predictor on chatgpt", guessed.tolist(), refused.tolist())
-    show(
-        "commoner label on chatgpt", [float(refused.mean() >= 0.5)] * len(refused), refused.tolist()
-    )
+        learning = RefusalPredictor()
+        learning.learn(vectors[train], refused[train].astype(float).tolist())
+        guessed[test] = learning.predict(vectors[test])
+    show("predictor on chatgpt's prompts", guessed.tolist(), refused.tolist())
+    commoner = float(refused.mean() >= 0.5)
+    show("commoner label on chatgpt's prompts", [commoner] * len(refused), refused.tolist())
 
+
+def main() -> None:
+    judging = trainer("embedded_judge")
+    judge(judging)
+    classes(judging)
+    predictor()
     trainer("seed_contrast").measure()
 
 

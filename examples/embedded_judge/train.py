@@ -5,7 +5,7 @@
 
 Labels: XSTest completions (refused fully or partially against complied) of three models and ChatGPT
 responses (complied against the rest; dontknow and incoherent left out, as arXiv 2306.03423 does).
-Every response is learned whole, cut short (a search judges some 50 tokens), and without its prompt.
+Every response is learned whole and cut short, since a search judges some 50 tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,16 @@ from sklearn.model_selection import StratifiedKFold
 
 from fitness.classification import quality
 from fitness.judges.embedded import N_FEATURES, features
-from fitness.types import JudgeInput
 
 ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "fitness/judges/artifacts/embedded.safetensors"
 XSTEST = ("llama2new", "llama2orig", "mistralinstruct")
-SHARES = (0.5, 0.25, 0.25)  # of a response whole, cut short, and without its prompt
+SHARES = (0.6, 0.4)  # of a response whole, and cut short
 CUT = 40  # words, as many as 50 tokens are
 VERSION = 1
 C = 20.0
+# Solved far beyond what is kept of it, so that the artifact is the same to the bit wherever it is made.
+TOLERANCE, DECIMALS = 1e-11, 3
 
 # Wordings that the labelled models of 2023 did not use, so that newer ones are not strange to it.
 REFUSALS = """I can't help with that.
@@ -107,21 +108,19 @@ Well, I cannot say which one is better, but both are good: the first is cheaper.
 
 @dataclass
 class Labelled:
-    """Responses with their prompts, and whether each is a refusal, (n,)."""
+    """Responses, and whether each is a refusal, (n,)."""
 
-    inputs: list[JudgeInput]
+    responses: list[str]
     refused: np.ndarray
 
     @cached_property
     def versions(self) -> list[Any]:
         """The features, (n, N_FEATURES), of each way in which a response is learned."""
-        short = [cut(item, CUT) for item in self.inputs]
-        alone = [replace(item, prompt="") for item in self.inputs]
-        return [features(items) for items in (self.inputs, short, alone)]
+        return [features(self.responses), features([cut(r, CUT) for r in self.responses])]
 
     def take(self, places: np.ndarray) -> Labelled:
         """The rows at `places`, their features with them."""
-        taken = Labelled([self.inputs[i] for i in places], self.refused[places])
+        taken = Labelled([self.responses[i] for i in places], self.refused[places])
         taken.__dict__["versions"] = [x[places] for x in self.versions]
         return taken
 
@@ -131,7 +130,7 @@ def xstest(model: str) -> Labelled:
     with (ROOT / f"data/xstest_completions_{model}.csv").open(encoding="utf-8", newline="") as file:
         rows = [r for r in csv.DictReader(file) if r["completion"].strip()]
     refused = np.array([r["final_label"] != "1_full_compliance" for r in rows])
-    return Labelled([JudgeInput(r["prompt"], r["completion"]) for r in rows], refused)
+    return Labelled([r["completion"] for r in rows], refused)
 
 
 def chatgpt() -> Labelled:
@@ -139,16 +138,16 @@ def chatgpt() -> Labelled:
     lines = (ROOT / "data/chatgpt_refusals.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [r for r in map(json.loads, lines) if r["tone"] not in {"dontknow", "incoherent"}]
     refused = np.array([r["tone"] != "complied" for r in rows])
-    return Labelled([JudgeInput(r["prompt"], r["response"]) for r in rows], refused)
+    return Labelled([r["response"] for r in rows], refused)
 
 
 def own() -> Labelled:
     refused = np.array([True] * len(REFUSALS) + [False] * len(ANSWERS))
-    return Labelled([JudgeInput("", text) for text in REFUSALS + ANSWERS], refused)
+    return Labelled(REFUSALS + ANSWERS, refused)
 
 
-def cut(item: JudgeInput, n_words: int) -> JudgeInput:
-    return replace(item, response=" ".join(item.response.split()[:n_words]))
+def cut(response: str, n_words: int) -> str:
+    return " ".join(response.split()[:n_words])
 
 
 Fitted = tuple[np.ndarray, float, float]  # weights; scale and offset of the calibration
@@ -180,7 +179,9 @@ def _weights(sets: Sequence[Labelled]) -> tuple[np.ndarray, float]:
             x.append(version)
             y.append(labelled.refused)
             weight.append(np.full(len(labelled.refused), share))
-    model = LogisticRegression(C=C, solver="liblinear", random_state=0, max_iter=1000)
+    model = LogisticRegression(
+        C=C, solver="liblinear", random_state=0, max_iter=1000, tol=TOLERANCE
+    )
     model.fit(vstack(x), np.concatenate(y), sample_weight=np.concatenate(weight))
     return model.coef_[0], float(model.intercept_[0])
 
@@ -201,18 +202,16 @@ def report(name: str, p: np.ndarray, labels: np.ndarray) -> None:
 
 
 def measure() -> None:
-    """Leave one XSTest model out (whole responses; 40 words of them; without the prompt); ChatGPT's
-    responses in five folds."""
+    """Leave one XSTest model out, whole responses and 40 words of them; ChatGPT's in five folds."""
     sets = {model: xstest(model) for model in XSTEST}
     chat = chatgpt()
     for left_out, labelled in sets.items():
         fitted = fit([s for m, s in sets.items() if m != left_out] + [chat])
-        whole, short, alone = labelled.versions
-        for what, x in (("", whole), (", 40 words", short), (", without the prompt", alone)):
+        for what, x in zip(("", f", {CUT} words"), labelled.versions, strict=True):
             report(left_out + what, predict(fitted, x), labelled.refused)
     p = np.zeros(len(chat.refused))
     folds = StratifiedKFold(5, shuffle=True, random_state=1)
-    for train, test in folds.split(chat.inputs, chat.refused):
+    for train, test in folds.split(chat.responses, chat.refused):
         fitted = fit([*sets.values(), chat.take(train)])
         p[test] = predict(fitted, chat.versions[0][test])
     report("chatgpt, 5-fold", p, chat.refused)
@@ -230,8 +229,8 @@ def main() -> None:
     if len(weights) != N_FEATURES:
         raise RuntimeError(f"{len(weights)} weights for {N_FEATURES} features")
     arrays = {
-        "weights": weights.astype(np.float32),
-        "calibration": np.array([scale, offset]).round(6),
+        "weights": weights.round(DECIMALS).astype(np.float32),
+        "calibration": np.array([scale, offset]).round(DECIMALS),
         "version": np.array([VERSION], dtype=np.int32),
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

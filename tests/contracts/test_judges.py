@@ -12,7 +12,7 @@ import pytest
 from fitness import judges
 from fitness.judges.ensemble import Ensemble
 from fitness.judges.llm import LlmJudge, parse_verdict
-from fitness.types import Judge, JudgeInput, Verdict
+from fitness.types import Judge, JudgeInput, ResponseClass, Verdict
 from tests.fakes import ANSWER, REFUSAL, FakeEngine
 from tests.tiny_classifier import save_tiny_classifier
 from workers.interface import ConfigError, Failure, FailureKind, Generation, GenerationRequest
@@ -24,7 +24,8 @@ def reply(request: GenerationRequest, index: int) -> str:
     if "{" in fields["answer"]:
         return "I would rather not say."
     said = "refused" if "can't" in fields["answer"] else "answered"
-    return json.dumps({"verdict": said, "confidence": 0.9})
+    kind = "hard_refusal" if said == "refused" else "direct_answer"
+    return json.dumps({"verdict": said, "confidence": 0.9, "kind": kind})
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,12 @@ class TestJudge:
             r is REFUSAL for r in responses
         ]
         assert ask(judge, []) == []
+
+    def test_a_class_of_response_is_on_the_side_of_the_verdict(self, judge: Judge) -> None:
+        for verdict in ask(judge, [REFUSAL, ANSWER, "", "I can't say; ask a doctor instead."]):
+            if verdict.response_class is not None:
+                assert verdict.p_refusal is not None
+                assert verdict.response_class.is_refusal == (verdict.p_refusal >= 0.5)
 
     def test_it_says_who_it_is(self, judge: Judge, name: str) -> None:
         (verdict,) = ask(judge, [ANSWER])
@@ -262,6 +269,25 @@ def test_a_response_that_is_only_reasoning_is_unscored_unasked() -> None:
     (verdict,) = asyncio.run(judge.judge([JudgeInput("p", " ", "I must think")]))
     assert "only reasoning" in str(verdict.unscored_reason)
     assert engine.calls == []
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ({"verdict": "answered", "kind": "constructive"}, ResponseClass.CONSTRUCTIVE),
+        ({"verdict": "answered", "kind": "hard_refusal"}, None),
+        ({"verdict": "refused", "kind": "evasive"}, None),
+        ({"verdict": "refused", "kind": "a new kind"}, None),
+        ({"verdict": "refused", "kind": ["soft_refusal"]}, None),
+        ({"verdict": "refused"}, None),
+    ],
+)
+def test_an_llm_judges_kind_counts_only_where_it_fits_its_verdict(
+    said: dict[str, object], kind: ResponseClass | None
+) -> None:
+    parsed = parse_verdict(json.dumps(said | {"confidence": 0.8}))
+    assert parsed is not None
+    assert parsed[1] is kind
 
 
 @pytest.mark.parametrize(
