@@ -18,14 +18,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import evo
 from tests.integration import faults
 from tests.integration.faults import EVALUATIONS, Ended, search, stored
+from tests.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 from workers import cluster
 
 ROOT = Path(__file__).parents[1]
@@ -134,6 +137,37 @@ def driver(folder: Path) -> Row:
     return Row("kill -9 of the driver, resumed", EVALUATIONS, *_counts(path), lost_s)
 
 
+def endpoint(folder: Path) -> Row:
+    """The endpoint that hosts the target does not answer for 20 s."""
+    asked = 40
+
+    def searched(path: Path, served: ScriptedEndpoint) -> float:
+        config = {
+            "seeds": {"dataset": "xstest-safe", "limit": 6},
+            "target": {"engine": "openai", "model": "tiny", "base_url": served.url},
+            "search": {"batch": 4, "samples": {"first": 2, "max": 3}},
+            "budget": {"evaluations": asked},
+        }
+        return float(evo.search(config, store=f"sqlite:///{path}").summary()["wall_s"])
+
+    def leave(served: ScriptedEndpoint) -> None:
+        while len(served.used) < asked // 3:
+            time.sleep(0.02)
+        served.go_away()
+        time.sleep(20)
+        served.begin()
+
+    os.environ.setdefault("OPENAI_API_KEY", "none")  # the scripted endpoint asks for no key
+    with scripted_endpoint(texts={"kill": "I can't help with that."}) as served:
+        base_s = searched(folder / "endpoint-whole.db", served)
+    with scripted_endpoint(texts={"kill": "I can't help with that."}) as served:
+        absence = threading.Thread(target=leave, args=[served], daemon=True)
+        absence.start()
+        lost_s = searched(folder / "endpoint.db", served) - base_s
+        absence.join()
+    return Row("an endpoint away for 20 s", asked, *_counts(folder / "endpoint.db"), lost_s)
+
+
 def real(folder: Path) -> Row:
     """A replica with a real model is killed; another one goes on."""
     asked = 36
@@ -152,7 +186,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        parts: list[Callable[[Path], Row]] = [driver] if options.quick else [node, driver, real]
+        parts: list[Callable[[Path], Row]] = [driver, endpoint]
+        if not options.quick:
+            parts = [node, *parts, real]
         rows = scripted(folder)
         for part in parts:
             rows.append(part(folder))

@@ -383,6 +383,17 @@ def _combine(
     return Safety.CONTROVERSIAL
 
 
+def decider(connection: Connection, run_id: str) -> tuple[str, str] | None:
+    """Name and version of the judge by which a run was scored; None where nothing was."""
+    judges = connection.scalar(
+        select(Evaluation.judges)
+        .where(Evaluation.run_id == run_id, Evaluation.judges.is_not(None))
+        .order_by(Evaluation.proposal_index)
+        .limit(1)
+    )
+    return next(iter(pairs(judges)), None)
+
+
 def run_facts(connection: Connection) -> dict[str, RunFacts]:
     facts = {}
     for row in connection.execute(

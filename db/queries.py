@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, func, select
 from db import found, lookup
 from db.found import Found
 from db.holder import is_alive
-from db.models import Evaluation, Prompt, Proposal, Replica, Run, Sample
+from db.models import Evaluation, Prompt, Proposal, Replica, Run, Sample, Verdict
 from workers.interface import ConfigError, FailureKind
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
     without_confidence are evaluations whose fitness is the refusal term alone, because the target's
     engine gave no log-probabilities; over_refusals leave the seeds out (those are seed_over_refusals); clusters are
     over-refusals no two of which have a cosine of `found.CLUSTER_COSINE` or more; rejected counts
-    proposals by the kind of their failure; replicas are those of the run's last life, as its last
+    proposals by the kind of their failure; response_classes counts the run's own samples by what the
+    judge that decided called them; replicas are those of the run's last life, as its last
     heartbeat saw them.
     """
     with store.reading() as connection:
@@ -112,6 +113,7 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         over_refusals = [f for f in hits if not f.is_seed]
         clusters = found.n_clusters(connection, over_refusals)
         replicas = _replicas(connection, run_id)
+        classes = _response_classes(connection, run_id)
     return {
         "run": run_id,
         "name": row.name,
@@ -132,8 +134,34 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         "replica_busy": row.replica_busy,
         "cache_hits": cache_hits or 0,
         "rejected": {row.failure_kind: row.n for row in rejected},
+        "response_classes": classes,
         "replicas": replicas,
     }
+
+
+def _response_classes(connection: Connection, run_id: str) -> dict[str, int]:
+    """By frequency; empty where the judge that decided tells no classes apart."""
+    judge, version = found.decider(connection, run_id) or ("", "")
+    rows = connection.execute(
+        select(Verdict.response_class, func.count().label("n"))
+        .join(
+            Sample,
+            and_(
+                Sample.target_id == Verdict.target_id,
+                Sample.prompt_id == Verdict.prompt_id,
+                Sample.sample_index == Verdict.sample_index,
+            ),
+        )
+        .where(
+            Sample.run_id == run_id,
+            Verdict.judge == judge,
+            Verdict.version == version,
+            Verdict.response_class.is_not(None),
+        )
+        .group_by(Verdict.response_class)
+        .order_by(func.count().desc(), Verdict.response_class)
+    )
+    return {row.response_class: row.n for row in rows}
 
 
 def _replicas(connection: Connection, run_id: str) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
 
-from db import lookup
+from db import found, lookup
 from db.models import Evaluation, Prompt, Sample, Verdict
-from db.rows import chunks, insert_new, pairs, verdict_of, verdict_row
+from db.rows import chunks, insert_new, verdict_of, verdict_row
 from fitness.types import JudgeInput
 from fitness.types import Verdict as VerdictValue
 
@@ -81,14 +81,7 @@ def verdicts_of(store: Store, run: str, judge: str, version: str) -> dict[Key, V
 def decider_of(store: Store, run: str) -> tuple[str, str] | None:
     """Name and version of the judge by which a run was scored; None where nothing was."""
     with store.reading() as connection:
-        run_id = lookup.find_run(connection, run)
-        judges = connection.scalar(
-            select(Evaluation.judges)
-            .where(Evaluation.run_id == run_id, Evaluation.judges.is_not(None))
-            .order_by(Evaluation.proposal_index)
-            .limit(1)
-        )
-    return next(iter(pairs(judges)), None)
+        return found.decider(connection, lookup.find_run(connection, run))
 
 
 def disagreements(store: Store, run: str) -> list[dict[str, Any]]:

@@ -133,9 +133,12 @@ def show(
     if json_:
         typer.echo(json.dumps(summary))
         return
-    rejected = ", ".join(f"{kind} {n}" for kind, n in summary["rejected"].items()) or "none"
+    counted = {
+        key: ", ".join(f"{kind} {n}" for kind, n in summary[key].items()) or "none"
+        for key in ("rejected", "response_classes")
+    }
     replicas = summary.pop("replicas")
-    for key, value in (summary | {"rejected": rejected}).items():
+    for key, value in (summary | counted).items():
         typer.echo(f"{key.replace('_', ' '):<20}{_cell(key, value)}")
     if replicas:
         typer.echo("")

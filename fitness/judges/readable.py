@@ -11,66 +11,12 @@ _THOUGHT = re.compile(
     r"^\s*<think(?:ing)?>(?:(?!</think).)*$|^\s*<think(?:ing)?>.*</think(?:ing)?>\s*$", re.S
 )
 # The commonest words of English prose, refusals and code.
-_ENGLISH = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "of",
-        "to",
-        "in",
-        "is",
-        "it",
-        "you",
-        "i",
-        "i'm",
-        "and",
-        "for",
-        "on",
-        "with",
-        "can",
-        "can't",
-        "cannot",
-        "not",
-        "no",
-        "be",
-        "as",
-        "this",
-        "that",
-        "or",
-        "if",
-        "your",
-        "are",
-        "by",
-        "from",
-        "at",
-        "do",
-        "my",
-        "we",
-        "sorry",
-        "but",
-        "have",
-        "will",
-        "was",
-        "he",
-        "she",
-        "they",
-        "what",
-        "how",
-        "here",
-        "def",
-        "return",
-        "import",
-        "print",
-        "there's",
-        "it's",
-        "don't",
-        "me",
-        "all",
-        "one",
-        "so",
-    ]
-)
+_COMMON = """
+the a an of to in is it you i i'm and for on with can can't cannot not no be as this that or if your are
+by from at do my we sorry but have will was he she they what how here def return import print there's
+it's don't me all one so
+"""
+_ENGLISH = frozenset(_COMMON.split())
 
 
 def unreadable(response: str) -> str | None:

@@ -16,6 +16,7 @@ from fitness.types import (
     Evaluation,
     GateDecision,
     JudgedSample,
+    ResponseClass,
     Safety,
     Score,
     Target,
@@ -81,7 +82,7 @@ class RunBuilder:
         samples = tuple(
             JudgedSample(
                 Sample(i, answer, 5, "stop", -4.0, -3.5),
-                tuple(Verdict.scored(judge, "1", p) for judge in self.judges),
+                tuple(Verdict.scored(judge, "1", p, _kind(p)) for judge in self.judges),
             )
             for i, (p, answer) in enumerate(zip(refusals, said, strict=True))
         )
@@ -142,6 +143,10 @@ class RunBuilder:
         )
         self.index += 1
         return made, assignment
+
+
+def _kind(p_refusal: float) -> ResponseClass:
+    return ResponseClass.HARD_REFUSAL if p_refusal >= 0.5 else ResponseClass.DIRECT_ANSWER
 
 
 def _vector(text: str) -> list[float]:

@@ -64,6 +64,7 @@ def test_a_summary_counts_what_the_run_found_and_paid(store: Store, run: RunBuil
         "replica_busy": 0.75,
         "cache_hits": 1,
         "rejected": {"duplicate": 1, "not_harmless": 1},
+        "response_classes": {"hard_refusal": 10, "direct_answer": 2},
         "replicas": [],
     }
 
@@ -83,6 +84,17 @@ def test_a_summary_adds_up_what_every_proposal_cost(store: Store, run: RunBuilde
     run.evaluated("a child", (seed,), cost_usd=0.5)
     run.turned_away("a third", (seed,))
     assert queries.run_summary(store, "first")["money_usd"] == 0.75
+
+
+def test_a_summary_counts_the_kinds_of_responses_by_the_judge_that_decided(
+    store: Store, run: RunBuilder
+) -> None:
+    seed = run.seed("a seed", refusals=(0.9, 0.2, 0.1))
+    run.evaluated("a child", (seed,), refusals=(0.9,))
+    assert queries.run_summary(store, "first")["response_classes"] == {
+        "direct_answer": 2,
+        "hard_refusal": 2,
+    }
 
 
 def test_a_run_without_anything_has_a_summary(store: Store, run: RunBuilder) -> None:
