@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 import db
 import evo
 from db import queries
+from tests import teacher_forced
 from workers import local_models
 from workers.engines.openai import OpenAIEngine
 from workers.engines.transformers import TransformersEngine
@@ -151,25 +151,15 @@ def test_greedy_text_and_log_probabilities_are_those_of_transformers(
 def test_log_probabilities_of_several_samples_are_raw_also_under_truncation(
     engine: OpenAIEngine, beside: TransformersEngine
 ) -> None:
-    tokenizer, model = beside._tokenizer, beside._model
     requests = [request(p, 4, Sampling(0.8, 0.9, 0, 16)) for p in PROMPTS]
     compared = 0
     for prompt, answer in zip(PROMPTS, answered(engine, requests), strict=True):
         assert len(answer.samples) == 4
-        chat = [{"role": "user", "content": prompt}]
-        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        start = tokenizer(text, add_special_tokens=False)["input_ids"]
         for sample in answer.samples:
-            response = tokenizer(sample.text, add_special_tokens=False)["input_ids"]
-            response += [tokenizer.eos_token_id] * (sample.finish_reason == "stop")
-            if len(response) != sample.n_tokens:
-                continue  # the text does not encode back to the sampled tokens
-            with torch.inference_mode():
-                logits = model(torch.tensor([start + response])).logits[0].double()
-            logp = torch.log_softmax(logits, -1)[len(start) - 1 : -1]
-            expected = logp.gather(1, torch.tensor(response)[:, None]).sum().item()
-            assert sample.logprob_sum == pytest.approx(expected, abs=0.05 * len(response))
-            compared += 1
+            expected = teacher_forced.logprob_sum(beside, prompt, sample)
+            if expected is not None:
+                assert sample.logprob_sum == pytest.approx(expected, abs=0.05 * sample.n_tokens)
+                compared += 1
     assert compared >= len(PROMPTS) * 2
 
 

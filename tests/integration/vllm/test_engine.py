@@ -6,10 +6,10 @@ import asyncio
 import math
 
 import pytest
-import torch
 
 from evo import seeds
 from evo.config import SeedsConfig
+from tests import teacher_forced
 from tests.contracts.test_engines import EngineContract
 from workers.engines.transformers import TransformersEngine
 from workers.engines.vllm import VllmEngine
@@ -99,24 +99,15 @@ def test_a_hundred_prompts_get_the_answers_of_the_transformers_engine(
 def test_log_probabilities_are_the_models_own_whatever_was_sampled_from(
     smollm2: VllmEngine, reference: TransformersEngine
 ) -> None:
-    tokenizer, model = reference._tokenizer, reference._model
     prompts = ["Name a fruit.", "Say yes.", "Hi"]
     compared = 0
     for sampling in (Sampling(0.7, 0.9, 40, 12), Sampling(1.0, 1.0, 0, 12)):
         answers = run(smollm2, [request(p, 4, sampling) for p in prompts])
         for prompt, answer in zip(prompts, answers, strict=True):
-            turns = [{"role": "user", "content": prompt}]
-            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-            start = tokenizer(text, add_special_tokens=False)["input_ids"]
             for sample in answer.samples:
-                response = tokenizer(sample.text, add_special_tokens=False)["input_ids"]
-                response += [tokenizer.eos_token_id] * (sample.finish_reason == "stop")
-                if len(response) != sample.n_tokens:
-                    continue  # the text does not encode back to the sampled tokens
-                with torch.inference_mode():
-                    logits = model(torch.tensor([start + response])).logits[0].double()
-                logp = torch.log_softmax(logits, -1)[len(start) - 1 : -1]
-                expected = logp.gather(1, torch.tensor(response)[:, None]).sum().item()
+                expected = teacher_forced.logprob_sum(reference, prompt, sample)
+                if expected is None:
+                    continue
                 assert sample.logprob_sum == pytest.approx(expected, abs=0.05)
                 untouched = sampling.temperature == 1.0
                 assert sample.sampling_logprob_sum == (sample.logprob_sum if untouched else None)
