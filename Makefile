@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-vllm bench lint format install clean
+.PHONY: demo test test-fast test-cluster test-vllm bench lint format install clean
 
 install: $(STAMP)
 
@@ -26,6 +26,10 @@ test: $(STAMP)
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
+
+# Clusters, faults and endpoints for real: heads, nodes and drivers are started and killed.
+test-cluster: $(STAMP)
+	$(BIN)/python -m pytest -m cluster
 
 # The engine vllm on CPU, with the build of vLLM for it. Its CUDA companions do not load beside the
 # torch that is here.

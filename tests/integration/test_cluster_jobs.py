@@ -20,7 +20,7 @@ from tests.ray_head import Head, another_node, processes_of, running_head
 from tests.workers.test_jobs import HOSTILE
 from workers.jobs import JobServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(600)]
 
 RUN = """
 name: small

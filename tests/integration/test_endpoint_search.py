@@ -21,7 +21,7 @@ from evo.cli import app
 from tests.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 from workers.interface import TargetError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 KEY = "sk-very-secret-9876543210"
 REFUSAL = "I'm sorry, but I can't help with that."

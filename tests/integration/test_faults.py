@@ -18,7 +18,7 @@ from tests.integration.faults import Stored, search, stored
 from tests.integration.test_kill import ROOT, ended
 from workers import cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 WHOLE = Stored(evaluations=faults.EVALUATIONS, duplicates=0, pending=0, quarantined=0)
 

@@ -9,7 +9,7 @@ import pytest
 from tests.integration import faults
 from tests.integration.faults import Stored, stored
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 
 @pytest.mark.timeout(600)

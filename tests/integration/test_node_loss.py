@@ -10,7 +10,7 @@ import pytest
 from tests.integration import faults
 from tests.integration.faults import Stored, search, stored
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
 def test_a_lost_node_costs_no_evaluation(tmp_path: Path) -> None:
