@@ -190,7 +190,8 @@ def _engine(settings: Mapping[str, Any], threads: int | None, sharers: int = 1) 
         )
     of_vllm: dict[str, Any] = {}
     if settings["engine"] == "vllm":
-        taken = hosting.footprint(EngineConfig.model_validate(settings), threads or 1)
+        hosted = {key: settings[key] for key in EngineConfig.model_fields}  # a target has more
+        taken = hosting.footprint(EngineConfig.model_validate(hosted), threads or 1)
         of_vllm = {**settings["vllm"], "executor": taken.executor}
     return engines.build(
         settings["engine"],

@@ -107,3 +107,20 @@ def test_the_target_has_as_many_replicas_as_the_config_says(
 ) -> None:
     settings = gated("local:smollm2", replicas=replicas)
     assert wiring.target_pool(settings, cores=4).limits == limits
+
+
+def test_a_target_on_vllm_is_built_with_all_that_vllm_alone_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def build(name: str, **settings: Any) -> object:
+        asked.append({"engine": name} | settings)
+        return object()
+
+    monkeypatch.setattr(wiring.engines, "build", build)
+    target = {"engine": "vllm", "model": "m", "gpus": 2, "vllm": {"tensor_parallel": 2}}
+    wiring._evaluator(config(target=target).model_dump(mode="json"), threads=1)
+    (settings,) = asked
+    assert (settings["engine"], settings["executor"]) == ("vllm", "ray")
+    assert (settings["tensor_parallel"], settings["kv_cache_gib"]) == (2, None)
