@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "OPENING_TOKENS",
     "Ability",
     "ConfigError",
     "Embedder",
@@ -31,6 +32,8 @@ __all__ = [
     "Generation",
     "GenerationRequest",
     "Message",
+    "Opening",
+    "OpeningEngine",
     "Sample",
     "Sampling",
     "StoreError",
@@ -72,6 +75,7 @@ class FailureKind(StrEnum):
     DUPLICATE = "duplicate"  # gate: this prompt was met before
     NOT_NOVEL = "not_novel"  # gate: an embedding neighbour is too near
     NOT_HARMLESS = "not_harmless"  # gate: the safety gates did not call it harmless
+    SCREENED = "screened"  # a guess said that the target answers it, so it was not sampled
 
 
 @travels
@@ -154,10 +158,27 @@ class Generation:
     cost_usd: float = 0.0
 
 
+@travels
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a response would begin: the likeliest first tokens, as text, with their raw
+    log-probabilities (nats, before temperature and truncation), likeliest first.
+
+    It costs one pass over the prompt and counts as one generated token. Fewer than asked for where
+    an engine shows fewer; tokens that are not shown share what is left of the probability.
+    """
+
+    tokens: tuple[str, ...]
+    logprobs: tuple[float, ...]
+    n_prompt_tokens: int
+    cost_usd: float = 0.0
+
+
 class Ability(StrEnum):
     """What an engine can do beyond text; asked before wiring, not found out at hour three."""
 
     LOGPROBS = "logprobs"
+    OPENINGS = "openings"  # is an `OpeningEngine`
     HIDDEN_STATES = "hidden_states"
     ADAPTERS = "adapters"
     DEADLINES = "deadlines"  # ends every request by itself, so nobody else needs to watch the time
@@ -199,6 +220,17 @@ class Engine(Protocol):
     ) -> list[Generation | Failure]: ...
 
     async def close(self) -> None: ...
+
+
+# How many first tokens an engine is asked for: what endpoints show at most.
+OPENING_TOKENS = 20
+
+
+class OpeningEngine(Engine, Protocol):
+    """An engine that tells how responses would begin. `open`: list in, list out, as `generate`;
+    of a request it reads key, messages and nothing else."""
+
+    async def open(self, requests: Sequence[GenerationRequest]) -> list[Opening | Failure]: ...
 
 
 class Embedder(Protocol):
