@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from db import lookup
 from db.models import (
@@ -280,6 +280,7 @@ def load_found(
             isouter=True,
         )
         .where(Proposal.status != "pending")
+        .where(or_(Evaluation.is_superseded.is_(None), Evaluation.is_superseded.is_(False)))
     )
     if run_id is not None:
         statement = statement.where(Proposal.run_id == run_id)

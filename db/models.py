@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -171,6 +172,10 @@ class Proposal(Base):
     embedder: Mapped[str | None] = mapped_column(String(120))
     # What endpoints charged for all of it, drafting, gates, samples and verdicts. NULL: not recorded.
     cost_usd: Mapped[float | None]
+    # P(refusal) that the predictor guessed before the target was asked, and whether the proposal went
+    # through whatever was guessed. NULL: it was not screened.
+    guess: Mapped[float | None]
+    is_blind: Mapped[bool | None]
 
 
 class Lineage(Base):
@@ -191,7 +196,8 @@ class Lineage(Base):
 
 
 class Evaluation(Base):
-    """The fitness of one prompt in one run; the columns are those of `fitness.types.Score`."""
+    """The fitness of one prompt in one run; the columns are those of `fitness.types.Score`. A prompt
+    that was sampled again in its run has several: all but the newest are superseded."""
 
     __tablename__ = "evaluations"
     __table_args__ = (
@@ -221,6 +227,7 @@ class Evaluation(Base):
     engine_s: Mapped[float]
     # [[judge, version], ...] as JSON of the judges of its samples. NULL: not known.
     judges: Mapped[str | None] = mapped_column(Text)
+    is_superseded: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Sample(Base):
@@ -239,6 +246,19 @@ class Sample(Base):
     finish_reason: Mapped[str] = mapped_column(String(16))
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"), index=True)
     created_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
+
+
+class Opening(Base):
+    """How a target's response to a prompt would begin; `run_id` is the run that paid for it.
+    `tokens` is JSON, [[token, log-probability], ...], likeliest first."""
+
+    __tablename__ = "openings"
+
+    target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"), primary_key=True)
+    tokens: Mapped[str] = mapped_column(Text)
+    n_prompt_tokens: Mapped[int]
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"), index=True)
 
 
 class Verdict(Base):

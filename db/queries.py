@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, func, select
 from db import found, lookup
 from db.found import Found
 from db.holder import is_alive
-from db.models import Evaluation, Prompt, Proposal, Replica, Run, Sample, Verdict
+from db.models import Evaluation, Opening, Prompt, Proposal, Replica, Run, Sample, Verdict
 from workers.interface import ConfigError, FailureKind
 
 if TYPE_CHECKING:
@@ -101,6 +101,15 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
             )
             .where(Sample.run_id == run_id, Proposal.failure_kind == FailureKind.UNSCORED)
         ).one()
+        screened = connection.scalar(  # one token each
+            select(func.count(func.distinct(Opening.prompt_id)))
+            .select_from(Opening)
+            .join(
+                Proposal,
+                and_(Proposal.run_id == Opening.run_id, Proposal.prompt_id == Opening.prompt_id),
+            )
+            .where(Opening.run_id == run_id, Proposal.failure_kind == FailureKind.SCREENED)
+        )
         rejected = connection.execute(
             select(Proposal.failure_kind, func.count().label("n"))
             .where(Proposal.run_id == run_id, Proposal.failure_kind.is_not(None))
@@ -121,7 +130,7 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         "stop_reason": row.stop_reason,
         "evaluations": sums.evaluations,
         "samples": samples or 0,
-        "target_tokens": int(sums.target_tokens + unscored.tokens),
+        "target_tokens": int(sums.target_tokens + unscored.tokens + (screened or 0)),
         "prompt_tokens": int(sums.prompt_tokens),
         "money_usd": money_usd or 0.0,
         "over_refusals": len(over_refusals),

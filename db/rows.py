@@ -19,18 +19,21 @@ from sqlalchemy.dialects import postgresql, sqlite
 from db.models import (
     Base,
     Embedding,
+    Evaluation,
     GateDecision,
     Lineage,
+    Opening,
     Proposal,
     Sample,
     Verdict,
     storable,
     utc_now,
 )
-from evo.types import Assignment, Candidate, Outcome, Strategy
+from evo.types import RESAMPLE, Assignment, Candidate, Outcome, Screened, Strategy
 from fitness import types as fitness_types
-from fitness.types import JudgedSample, ResponseClass, Safety, Score, Unscored
+from fitness.types import JudgedSample, ResponseClass, Safety, Score, ScreenedOut, Unscored
 from workers.interface import Failure, FailureKind
+from workers.interface import Opening as OpeningValue
 from workers.interface import Sample as SampleValue
 from workers.status import ReplicaStatus
 
@@ -143,6 +146,8 @@ def ending(outcome: Outcome, embedder: str) -> dict[str, Any]:
     }
     if outcome.candidate is not None:
         values |= candidate_row(outcome.candidate)
+    if outcome.screened is not None:
+        values |= {"guess": _number(outcome.screened.guess), "is_blind": outcome.screened.blind}
     if outcome.failure is not None:
         values["failure_kind"] = outcome.failure.kind.value
         values["failure_message"] = outcome.failure.message
@@ -295,14 +300,87 @@ def decided_of(
     return tuple(decisions[row["prompt_id"]][pair] for pair in pairs(row["gates"]))
 
 
-def failure_of(row: RowMapping, paid: Mapping[str, tuple[int, int]]) -> Failure | None:
-    """How a proposal failed; `paid`: the samples and tokens that unscored prompts cost the run."""
+def screened_of(row: RowMapping) -> Screened | None:
+    return None if row["is_blind"] is None else Screened(row["guess"], row["is_blind"])
+
+
+def failure_of(
+    row: RowMapping,
+    paid: Mapping[str, tuple[int, int]],
+    openings: Mapping[str, tuple[OpeningValue, bool]],
+) -> Failure | None:
+    """How a proposal failed; `paid`: the samples and tokens that unscored prompts cost the run;
+    `openings`: of its prompts, and whether the run paid for them."""
     if row["failure_kind"] is None:
         return None
     kind, message = FailureKind(row["failure_kind"]), row["failure_message"]
     if kind is FailureKind.UNSCORED:
         return Unscored(kind, message, (), *paid.get(row["prompt_id"], (0, 0)))
+    if kind is FailureKind.SCREENED and row["prompt_id"] in openings:
+        opening, is_paid = openings[row["prompt_id"]]
+        return ScreenedOut(kind, message, opening, int(is_paid), opening.n_prompt_tokens)
     return Failure(kind, message)
+
+
+def opening_rows(run_id: str, target_id: str, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    return [
+        {
+            "target_id": target_id,
+            "prompt_id": o.candidate.prompt_id,
+            "tokens": json.dumps(list(zip(opening.tokens, opening.logprobs, strict=True))),
+            "n_prompt_tokens": opening.n_prompt_tokens,
+            "run_id": run_id,
+        }
+        for o in outcomes
+        if o.candidate is not None and (opening := _opening(o)) is not None
+    ]
+
+
+def _opening(outcome: Outcome) -> OpeningValue | None:
+    if outcome.evaluation is not None:
+        return outcome.evaluation.opening
+    failure = outcome.failure
+    return failure.opening if isinstance(failure, ScreenedOut | Unscored) else None
+
+
+def read_openings(
+    connection: Connection, target_id: str, prompt_ids: Sequence[str]
+) -> dict[str, tuple[OpeningValue, str]]:
+    """Prompt id -> how a response would begin, and the run that paid for it."""
+    found = {}
+    for chunk in chunks(prompt_ids):
+        rows = connection.execute(
+            select(
+                Opening.prompt_id, Opening.tokens, Opening.n_prompt_tokens, Opening.run_id
+            ).where(Opening.target_id == target_id, Opening.prompt_id.in_(chunk))
+        )
+        for prompt, listed, n_prompt_tokens, run_id in rows:
+            tokens, logprobs = zip(*json.loads(listed), strict=True)
+            found[prompt] = (OpeningValue(tokens, logprobs, n_prompt_tokens), run_id)
+    return found
+
+
+def supersede(connection: Connection, run_id: str, outcomes: Sequence[Outcome]) -> None:
+    """Of prompts that were sampled again the older evaluations count no longer."""
+    again = [
+        {"run": run_id, "prompt": o.candidate.prompt_id, "number": o.assignment.index}
+        for o in outcomes
+        if o.evaluation and o.candidate and o.assignment.operator == RESAMPLE
+    ]
+    if again:
+        connection.execute(_SUPERSEDE, again)
+
+
+_EVALUATIONS = cast(Table, Evaluation.__table__)
+_SUPERSEDE = (
+    update(_EVALUATIONS)
+    .where(
+        _EVALUATIONS.c.run_id == bindparam("run"),
+        _EVALUATIONS.c.prompt_id == bindparam("prompt"),
+        _EVALUATIONS.c.proposal_index < bindparam("number"),
+    )
+    .values(is_superseded=True)
+)
 
 
 def read_paid(
@@ -450,7 +528,9 @@ _SCORE_FIELDS = tuple(Score.__dataclass_fields__)
 
 
 def evaluation_of(
-    row: RowMapping | None, taken: Mapping[str, tuple[JudgedSample, ...]]
+    row: RowMapping | None,
+    taken: Mapping[str, tuple[JudgedSample, ...]],
+    opening: OpeningValue | None = None,
 ) -> fitness_types.Evaluation | None:
     if row is None:
         return None
@@ -464,6 +544,7 @@ def evaluation_of(
         target_tokens=row["target_tokens"],
         prompt_tokens=row["prompt_tokens"],
         engine_s=row["engine_s"],
+        opening=opening,
     )
 
 

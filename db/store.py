@@ -36,6 +36,7 @@ from db.models import (
     Evaluation,
     GateDecision,
     Lineage,
+    Opening,
     Prompt,
     Proposal,
     Replica,
@@ -57,12 +58,16 @@ from db.rows import (
     failure_of,
     gate_rows,
     insert_new,
+    opening_rows,
     read_decisions,
+    read_openings,
     read_paid,
     read_proposed,
     read_vectors,
     replica_rows,
     sample_of,
+    screened_of,
+    supersede,
     update_pending,
     verdict_of,
     write_samples,
@@ -77,6 +82,7 @@ from workers.interface import (
     FailureKind,
     StoreError,
 )
+from workers.interface import Opening as OpeningValue
 from workers.interface import Sample as SampleValue
 from workers.status import ReplicaStatus
 
@@ -298,7 +304,9 @@ class Store:
             ]
             update_pending(connection, run_id, endings)
             write_samples(connection, run_id, target_id, outcomes)
+            insert_new(connection, Opening, opening_rows(run_id, target_id, outcomes))
             insert_new(connection, Evaluation, evaluation_rows(run_id, target_id, outcomes))
+            supersede(connection, run_id, outcomes)
 
     def replay(self, run_id: str, *, samples: bool = False) -> list[Outcome]:
         """All that was recorded of a run, in order of completion. What an evaluation cost comes back in
@@ -326,6 +334,9 @@ class Store:
                 p["prompt_id"] for p in proposals if p["failure_kind"] == FailureKind.UNSCORED
             ]
             paid = read_paid(connection, run_id, unscored)
+            asked = connection.scalar(select(Run.target_id).where(Run.run_id == run_id))
+            openings = read_openings(connection, asked or "", prompt_ids)
+            charged = {p: (opening, run == run_id) for p, (opening, run) in openings.items()}
         taken: dict[str, tuple[JudgedSample, ...]] = {}
         if samples:
             for target_id in sorted({row["target_id"] for row in evaluations.values()}):
@@ -334,11 +345,16 @@ class Store:
             Outcome(
                 assignment=parents.assignment(row),
                 candidate=parents.candidate(row),
-                evaluation=evaluation_of(evaluations.get(row["proposal_index"]), taken),
-                failure=failure_of(row, paid),
+                evaluation=evaluation_of(
+                    evaluations.get(row["proposal_index"]),
+                    taken,
+                    openings.get(row["prompt_id"], (None, ""))[0],
+                ),
+                failure=failure_of(row, paid, charged),
                 gate_decisions=decided_of(row, decisions),
                 embedding=vectors.get((row["prompt_id"], row["embedder"])),
                 cost_usd=row["cost_usd"] or 0.0,
+                screened=screened_of(row),
             )
             for row in proposals
         ]
@@ -353,6 +369,12 @@ class Store:
                 .order_by(Proposal.proposal_index)
             ).mappings()
             return [(parents.assignment(row), parents.candidate(row)) for row in rows]
+
+    def known_openings(self, target_id: str, prompt_ids: Sequence[str]) -> dict[str, OpeningValue]:
+        """Stored openings of a target by prompt."""
+        with self.reading() as connection:
+            found = read_openings(connection, target_id, prompt_ids)
+        return {prompt: opening for prompt, (opening, _) in found.items()}
 
     def known_samples(
         self, target_id: str, prompt_ids: Sequence[str]

@@ -30,6 +30,7 @@ from workers.interface import (
     EngineDescription,
     Generation,
     GenerationRequest,
+    Opening,
     StoreError,
 )
 from workers.metering import Account, MeteredWorker
@@ -119,6 +120,9 @@ class _RunRecorder:
 
     def known_samples(self, prompt_ids: Sequence[str]) -> Mapping[str, tuple[JudgedSample, ...]]:
         return self._store.known_samples(self._target_id, prompt_ids)
+
+    def known_openings(self, prompt_ids: Sequence[str]) -> Mapping[str, Opening]:
+        return self._store.known_openings(self._target_id, prompt_ids)
 
 
 def search(
@@ -261,8 +265,9 @@ class _Session:
             in_flight=lambda: target.calls_to_offer(config.search.batch * samples_first),
             side_costs=self._side_costs.take,
         )
-        pending = store.pending(claim.run_id)
-        differing = loop.replay(store.replay(claim.run_id), pending, claim.wall_s)
+        differing, pending = loop.replay(
+            store.replay(claim.run_id, samples=True), store.pending(claim.run_id), claim.wall_s
+        )
         watched = Watched(
             claim.run_id,
             claim.name,

@@ -6,6 +6,7 @@ elsewhere it has to be fitter than the least of all. Knows vectors and scores, n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -85,6 +86,12 @@ class Archive:
         self._niche = niche
         self.members: list[Member] = []
         self.vectors = Vectors()
+
+    def bar(self) -> float:
+        """The fitness that a newcomer unlike all members needs; -inf while there is room."""
+        if len(self.members) < self._capacity:
+            return -math.inf
+        return min(m.score.fitness for m in self.members)
 
     def add(self, member: Member, vector: NDArray[np.float32]) -> Added:
         """Offer a member; says what became of it."""

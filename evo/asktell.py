@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from evo import algorithms
 from evo.algorithms import Choice
 from evo.config import Config
+from evo.screening import Screening
 from evo.seeding import derive, generator
-from evo.types import Assignment, Candidate, Draft, Outcome, Seed, Strategy, prompt_id
+from evo.settling import Settling
+from evo.types import RESAMPLE, Assignment, Candidate, Draft, Outcome, Seed, Strategy, prompt_id
+from evo.view import View
 
 SEED_OPERATOR = "seed"
+# The fittest prompts whose samples are completed.
+_SETTLED = 100
 
 
 class Search:
@@ -34,11 +42,14 @@ class Search:
     def __init__(self, config: Config, seeds: Sequence[Seed]) -> None:
         self.config = config
         self.seeds = tuple(seeds)
-        self.over_refusals = 0  # that are not seeds
         self.best_fitness: float | None = None
         self.ended: Counter[str] = Counter()  # "evaluated", or the kind of failure
         self._run_seed = config.seed
         self._algorithm = algorithms.build(config.search, config.proposer.operators, config.seed)
+        settings = config.search
+        self.screening = Screening(settings.screening, settings.threshold)
+        self.settling = Settling(min(settings.population, _SETTLED), settings.samples.max)
+        self._hits: set[bytes] = set()  # prompt ids of over-refusals that are not seeds
         self._next_index = 0
         self._told = 0
 
@@ -55,14 +66,28 @@ class Search:
         if index < len(self.seeds):
             choice = Choice(SEED_OPERATOR, Strategy.SEED, ())
         else:
-            chosen = self._algorithm.choose(generator(self._run_seed, "choice", index))
+            chosen = self._choose(generator(self._run_seed, "choice", index))
             if chosen is None:
                 return None
             choice = chosen
         self._next_index += 1
         return Assignment(
-            index, choice.operator, choice.strategy, choice.parents, seed, asked_after=self._told
+            index,
+            choice.operator,
+            choice.strategy,
+            choice.parents,
+            seed,
+            asked_after=self._told,
+            view=View(self._algorithm.bar(), self.screening.screen),
         )
+
+    def _choose(self, rng: np.random.Generator) -> Choice | None:
+        """A share of the choices completes the samples of the best; the algorithm makes the others."""
+        if rng.random() < self.config.search.settle:
+            best = self.settling.next()
+            if best is not None:
+                return Choice(RESAMPLE, best.strategy, (best,))
+        return self._algorithm.choose(rng)
 
     def candidate(self, assignment: Assignment, draft: Draft) -> Candidate:
         """The prompt that a draft makes of its assignment, with its lineage."""
@@ -91,17 +116,35 @@ class Search:
             self.ended["evaluated"] += 1
             if self.best_fitness is None or score.fitness > self.best_fitness:
                 self.best_fitness = score.fitness
-            over_refusal = (
-                score.refusal_rate >= self.config.search.threshold
-                and outcome.assignment.strategy is not Strategy.SEED
-            )
-            self.over_refusals += over_refusal
+            over_refusal = self._note_hit(outcome.candidate, score.refusal_rate)
         elif outcome.failure:
             self.ended[outcome.failure.kind.value] += 1
+        if outcome.assignment.operator != RESAMPLE:
+            self.screening.hear(outcome)
+        self.settling.hear(outcome)
         self._algorithm.hear(outcome, over_refusal=over_refusal)
         return over_refusal
 
-    def replay(self, outcomes: Sequence[Outcome], pending: Sequence[Assignment]) -> int:
+    def _note_hit(self, candidate: Candidate, refusal_rate: float) -> bool:
+        """Whether it is an over-refusal that was none before; one that more samples disproved goes."""
+        key = bytes.fromhex(candidate.prompt_id)
+        if candidate.strategy is Strategy.SEED:
+            return False
+        if refusal_rate < self.config.search.threshold:
+            self._hits.discard(key)
+            return False
+        new = key not in self._hits
+        self._hits.add(key)
+        return new
+
+    @property
+    def over_refusals(self) -> int:
+        """Distinct prompts that are not seeds."""
+        return len(self._hits)
+
+    def replay(
+        self, outcomes: Sequence[Outcome], pending: Sequence[Assignment]
+    ) -> tuple[int, list[Assignment]]:
         """Rebuild the state from what is stored: ask and tell again in the stored order.
 
         Args:
@@ -109,16 +152,20 @@ class Search:
             pending: what was asked and had not ended.
 
         Returns:
-            how many choices came out differently than stored: 0 unless evocliff was changed since.
+            how many choices came out differently than stored (0 unless evocliff was changed since), and
+            `pending` with the views under which they were asked.
         """
+        views: dict[int, View | None] = {}
         asked = [o.assignment for o in outcomes] + list(pending)
         waiting = deque(sorted(asked, key=lambda a: a.index))
         differing = 0
         for outcome in [*outcomes, None]:
             while waiting and (outcome is None or waiting[0].asked_after <= self._told):
                 stored = waiting.popleft()
-                differing += self._next() != stored
+                chosen = self._next()
+                differing += chosen != stored
+                views[stored.index] = chosen.view if chosen else None
                 self._next_index = stored.index + 1
             if outcome is not None:
                 self.tell(outcome)
-        return differing
+        return differing, [replace(a, view=views[a.index]) for a in pending]

@@ -228,9 +228,9 @@ class EmbedderConfig(Section):
 
 
 class SamplesConfig(Section):
-    """Samples of each prompt: `first` always, up to `max` where the refusal rate reaches the threshold."""
+    """Samples of each prompt: `first` always, up to `max` while it still matters."""
 
-    first: int = Field(4, ge=1)
+    first: int = Field(2, ge=1)
     max: int = Field(10, ge=1)
 
     @model_validator(mode="after")
@@ -238,6 +238,16 @@ class SamplesConfig(Section):
         if self.max < self.first:
             raise ValueError(f"max ({self.max}) is smaller than first ({self.first})")
         return self
+
+
+class ScreeningConfig(Section):
+    """What is guessed of a prompt before it is sampled. `lost`: share of the known over-refusals that
+    each guess may turn away. `blind`: share of the proposals that go through whatever was guessed."""
+
+    predictor: bool = True
+    opening: bool = True
+    lost: float = Field(0.05, ge=0.0, le=0.5)
+    blind: float = Field(0.1, ge=0.0, le=1.0)
 
 
 class SearchConfig(Section):
@@ -249,6 +259,9 @@ class SearchConfig(Section):
     samples: SamplesConfig = SamplesConfig()
     threshold: float = Field(0.5, gt=0.0, le=1.0)
     novelty: float = Field(0.9, gt=0.0, le=1.0)
+    racing: bool = True
+    settle: float = Field(0.1, ge=0.0, le=0.5)
+    screening: ScreeningConfig = ScreeningConfig()
     confidence_weight: float = Field(DEFAULT_WEIGHT, ge=0.0)
     entropy_weight: float = Field(0.0, ge=0.0)
     recombination: float = Field(0.25, ge=0.0, le=1.0)

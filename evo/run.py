@@ -8,16 +8,20 @@ scoring and recording overlap. Every outcome is recorded before the search hears
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from evo.asktell import Search
 from evo.budget import Spent, room, stop_reason
 from evo.novelty import NoveltyMemory
 from evo.scribe import Proposal, Scribe
 from evo.seeding import derive
-from evo.types import Candidate, Draft, Outcome, Proposer
+from evo.types import RESAMPLE, Assignment, Candidate, Draft, Outcome, Proposer, Screened
+from evo.view import Screen, View
 from fitness.safety import combine
 from fitness.types import (
     Evaluation,
@@ -26,12 +30,12 @@ from fitness.types import (
     GateDecision,
     JudgedSample,
     Safety,
+    ScreenedOut,
     Unscored,
 )
-from workers.interface import Embedder, Failure, FailureKind, Worker
+from workers.interface import Embedder, Failure, FailureKind, Opening, Worker
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 Batch = asyncio.Task[list[Outcome]]
@@ -53,6 +57,9 @@ class Recorder(Protocol):
 
     def known_samples(self, prompt_ids: Sequence[str]) -> Mapping[str, tuple[JudgedSample, ...]]:
         """Samples of the run's target that are stored already, from whichever run."""
+
+    def known_openings(self, prompt_ids: Sequence[str]) -> Mapping[str, Opening]:
+        """Likewise how responses of the run's target would begin."""
 
 
 @dataclass(slots=True)
@@ -100,23 +107,28 @@ class Loop:
 
     def replay(
         self, outcomes: Sequence[Outcome], pending: Sequence[Proposal], wall_s: float
-    ) -> int:
-        """Take up a stored run: tell the search what is recorded. Returns `Search.replay`'s count."""
-        differing = self.search.replay(outcomes, [assignment for assignment, _ in pending])
+    ) -> tuple[int, list[Proposal]]:
+        """Take up a stored run: tell the search what is recorded. Returns the count of
+        `Search.replay`, and what is pending as `run` wants it."""
+        differing, asked = self.search.replay(outcomes, [assignment for assignment, _ in pending])
         self._pay(outcomes)
         for outcome in outcomes:
             self._count(outcome)
+            if outcome.assignment.operator == RESAMPLE:
+                continue
             if outcome.evaluation and outcome.candidate and outcome.embedding is not None:
                 self._met.add(_key(outcome.candidate))
                 self._vectors.add(outcome.embedding)
-            elif outcome.candidate and _killed_replicas(outcome.failure):
+            elif outcome.candidate and outcome.failure and _stays_met(outcome.failure):
                 self._met.add(_key(outcome.candidate))
+                if outcome.embedding is not None and outcome.failure.kind is FailureKind.SCREENED:
+                    self._vectors.add(outcome.embedding)
         threshold = self.search.config.search.threshold
         self.progress.over_refusals = self.search.over_refusals
         self.progress.best_fitness = self.search.best_fitness
         self.progress.spent.stalled = _stalled(outcomes, threshold)
         self._wall_before = wall_s
-        return differing
+        return differing, [(a, text) for a, (_, text) in zip(asked, pending, strict=True)]
 
     async def run(self, pending: Sequence[Proposal] = ()) -> str:
         """Search until a budget is met, the algorithm has nothing left, or `stop` is set.
@@ -196,7 +208,9 @@ class Loop:
         if self.stop.is_set():
             return []
         config = self.search.config
-        n = room(config.budget, self.progress.spent, under_way, config.search.batch)
+        # More where the screen holds many back, so that the replica's batches stay full.
+        wanted = math.ceil(config.search.batch / self.search.screening.pass_share)
+        n = room(config.budget, self.progress.spent, under_way, wanted)
         return [(assignment, None) for assignment in self.search.ask(n)]
 
     async def _conclude(self, outcomes: Sequence[Outcome]) -> None:
@@ -219,7 +233,7 @@ class Loop:
             if outcome.evaluation:
                 spent.target_tokens += outcome.evaluation.target_tokens
                 spent.prompt_tokens += outcome.evaluation.prompt_tokens
-            elif isinstance(outcome.failure, Unscored):  # it was paid for
+            elif isinstance(outcome.failure, Unscored | ScreenedOut):  # it was paid for
                 spent.target_tokens += outcome.failure.target_tokens
 
     def _count(self, outcome: Outcome) -> None:
@@ -254,6 +268,8 @@ class Loop:
         ):
             if isinstance(drafted_one, Failure):
                 outcomes[place] = Outcome(assignment, None, failure=drafted_one)
+            elif assignment.operator == RESAMPLE:
+                candidates[place] = drafted_one
             elif _key(drafted_one) in self._met:
                 failure = Failure(FailureKind.DUPLICATE, "this prompt was met before")
                 outcomes[place] = Outcome(assignment, drafted_one, failure=failure)
@@ -261,43 +277,87 @@ class Loop:
                 self._met.add(_key(drafted_one))
                 candidates[place] = drafted_one
                 alive.append(place)
-        if alive:
-            texts = [candidates[p].text for p in alive]
-            embeddings = await asyncio.to_thread(self.embedder.embed, texts)  # (alive, dim)
-            decisions = await self._decide(texts)
-            waiting: list[tuple[int, NDArray[np.float32], tuple[GateDecision, ...]]] = []
-            limit = self.search.config.search.novelty
-            similarity = self._vectors.nearest(embeddings, limit)  # (alive,)
-            for place, embedding, decided, most in zip(
-                alive, embeddings, decisions, similarity, strict=True
-            ):
-                beside = [float(other @ embedding) for _, other, _ in waiting]  # of this batch
-                failure_or_none = self._gate(max([float(most), *beside]), decided)
-                if failure_or_none is None:
-                    waiting.append((place, embedding, decided))
-                    self._vectors.add(embedding)
-                else:
-                    outcomes[place] = Outcome(
-                        proposals[place][0],
-                        candidates[place],
-                        failure=failure_or_none,
-                        gate_decisions=decided,
-                        embedding=embedding,
-                    )
-            await self._scribe.propose([(proposals[p][0], candidates[p]) for p, _, _ in waiting])
-            results = await self._evaluate([candidates[p] for p, _, _ in waiting])
-            for (place, embedding, decided), result in zip(waiting, results, strict=True):
-                outcomes[place] = Outcome(
-                    proposals[place][0],
-                    candidates[place],
-                    evaluation=None if isinstance(result, Failure) else result,
-                    failure=result if isinstance(result, Failure) else None,
-                    gate_decisions=decided,
-                    embedding=embedding,
-                )
-                if isinstance(result, Failure) and not _killed_replicas(result):
-                    self._met.discard(_key(candidates[place]))  # may be tried again
+        waiting = await self._pass_gates(proposals, candidates, alive, outcomes)
+        waiting += await self._again(proposals, candidates)
+        self._screen(waiting, outcomes)
+        waiting = [w for w in waiting if outcomes[w.place] is None]
+        await self._scribe.propose([(w.assignment, w.candidate) for w in waiting])
+        results = await self._evaluate(waiting)
+        for w, result in zip(waiting, results, strict=True):
+            outcomes[w.place] = w.ended(result)
+            if isinstance(result, Failure) and not _stays_met(result):
+                self._met.discard(_key(w.candidate))  # may be tried again
         return self._priced([outcome for outcome in outcomes if outcome is not None])
+
+    async def _pass_gates(
+        self,
+        proposals: Sequence[Proposal],
+        candidates: Mapping[int, Candidate],
+        alive: Sequence[int],
+        outcomes: list[Outcome | None],
+    ) -> list[_Waiting]:
+        """Those that are harmless and novel; how the others ended goes into `outcomes`."""
+        if not alive:
+            return []
+        texts = [candidates[p].text for p in alive]
+        embeddings = await asyncio.to_thread(self.embedder.embed, texts)  # (alive, dim)
+        decisions = await self._decide(texts)
+        waiting: list[_Waiting] = []
+        limit = self.search.config.search.novelty
+        similarity = self._vectors.nearest(embeddings, limit)  # (alive,)
+        for place, embedding, decided, most in zip(
+            alive, embeddings, decisions, similarity, strict=True
+        ):
+            one = _Waiting(place, proposals[place][0], candidates[place], embedding, decided)
+            beside = [float(other.embedding @ embedding) for other in waiting]  # of this batch
+            failure_or_none = self._gate(max([float(most), *beside]), decided)
+            if failure_or_none is None:
+                waiting.append(one)
+                self._vectors.add(embedding)
+            else:
+                outcomes[place] = one.ended(failure_or_none)
+        return waiting
+
+    async def _again(
+        self, proposals: Sequence[Proposal], candidates: Mapping[int, Candidate]
+    ) -> list[_Waiting]:
+        """Known prompts that are to have more samples: no gate stands before them, but what the gates
+        said is theirs."""
+        asked = [p for p, c in candidates.items() if c.operator == RESAMPLE]
+        waiting: list[_Waiting] = []
+        for place in asked:
+            candidate = candidates[place]
+            known = self.search.settling.known(candidate.prompt_id)
+            if known is not None and known.embedding is not None:
+                embedding, decided = known.embedding, known.gate_decisions
+            else:
+                (embedding,) = await asyncio.to_thread(self.embedder.embed, [candidate.text])
+                (decided,) = await self._decide([candidate.text])
+            waiting.append(
+                _Waiting(place, proposals[place][0], candidate, embedding, decided, again=True)
+            )
+        return waiting
+
+    def _screen(self, waiting: Sequence[_Waiting], outcomes: list[Outcome | None]) -> None:
+        """Guess from the vectors; who is turned away ends here. Seeds go through: they are what the
+        guesses are first learned from."""
+        asked = [w for w in waiting if not w.again and w.assignment.parents]
+        by_view: dict[int, list[_Waiting]] = {}
+        for w in asked:
+            by_view.setdefault(id(_view(w).screen), []).append(w)
+        for group in by_view.values():
+            screen = _view(group[0]).screen
+            guesses = screen.guess(np.stack([w.embedding for w in group]))  # (group,)
+            for w, guess in zip(group, guesses.tolist(), strict=True):
+                blind = screen.is_blind(np.random.default_rng(derive(w.assignment.seed, "blind")))
+                w.screened = Screened(None if math.isnan(guess) else guess, blind)
+                if guess < screen.cut and not blind:
+                    outcomes[w.place] = w.ended(
+                        Failure(
+                            FailureKind.SCREENED,
+                            f"P(refusal) {guess:.3f} by the predictor, cut {screen.cut:.3f}",
+                        )
+                    )
 
     def _priced(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """With what each cost: its evaluation, and an even share of what proposers and gates did."""
@@ -340,34 +400,87 @@ class Loop:
             )
         return None
 
-    async def _evaluate(self, candidates: Sequence[Candidate]) -> list[Evaluation | Failure]:
-        config = self.search.config
-        prompt_ids = [c.prompt_id for c in candidates]
+    async def _evaluate(self, waiting: Sequence[_Waiting]) -> list[Evaluation | Failure]:
+        prompt_ids = [w.candidate.prompt_id for w in waiting]
         known = await asyncio.to_thread(self.recorder.known_samples, prompt_ids)
+        openings: Mapping[str, Opening] = {}
+        if self.search.config.search.screening.opening:
+            openings = await asyncio.to_thread(self.recorder.known_openings, prompt_ids)
         requests = [
-            EvaluationRequest(
-                prompt_id=c.prompt_id,
-                prompt=c.text,
-                samples_first=config.search.samples.first,
-                samples_max=config.search.samples.max,
-                top_up_at=config.search.threshold,
-                seed=derive(config.seed, "samples", c.prompt_id),
-                known=known.get(c.prompt_id, ()),
-            )
-            for c in candidates
+            self._request(w, known.get(p, ()), openings.get(p))
+            for w, p in zip(waiting, prompt_ids, strict=True)
         ]
         return await self.evaluator.run(requests)
+
+    def _request(
+        self, w: _Waiting, known: tuple[JudgedSample, ...], opening: Opening | None
+    ) -> EvaluationRequest:
+        config, view = self.search.config.search, _view(w)
+        everything = w.again or not config.racing
+        openers = view.screen.openers
+        if openers is not None and (w.again or w.screened is None or w.screened.blind):
+            openers = replace(openers, floor=-math.inf)
+        return EvaluationRequest(
+            prompt_id=w.candidate.prompt_id,
+            prompt=w.candidate.text,
+            samples_first=config.samples.max if everything else config.samples.first,
+            samples_max=config.samples.max,
+            threshold=config.threshold,
+            seed=derive(self.search.config.seed, "samples", w.candidate.prompt_id),
+            known=known,
+            bar=view.bar,
+            opening=config.screening.opening and not w.again,
+            openers=openers,
+            known_opening=opening,
+        )
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A candidate on its way to the target. `again`: it is known and is to have more samples."""
+
+    place: int  # in its batch
+    assignment: Assignment
+    candidate: Candidate
+    embedding: NDArray[np.float32]  # (dim,)
+    decided: tuple[GateDecision, ...]
+    again: bool = False
+    screened: Screened | None = None
+
+    def ended(self, result: Evaluation | Failure) -> Outcome:
+        return Outcome(
+            self.assignment,
+            self.candidate,
+            evaluation=None if isinstance(result, Failure) else result,
+            failure=result if isinstance(result, Failure) else None,
+            gate_decisions=self.decided,
+            embedding=self.embedding,
+            screened=self.screened,
+        )
+
+
+# For assignments that no search made, as people who bring their own loop may have them.
+_BLANK = View(-math.inf, Screen())
+
+
+def _view(w: _Waiting) -> View:
+    return w.assignment.view or _BLANK
 
 
 def _evaluation_usd(outcome: Outcome) -> float:
     if outcome.evaluation is not None:
         return outcome.evaluation.cost_usd
-    return outcome.failure.cost_usd if isinstance(outcome.failure, Unscored) else 0.0
+    return outcome.failure.cost_usd if isinstance(outcome.failure, Unscored | ScreenedOut) else 0.0
 
 
 def _key(candidate: Candidate) -> bytes:
     """The prompt id in the least memory: a run may meet hundreds of thousands."""
     return bytes.fromhex(candidate.prompt_id)
+
+
+def _stays_met(failure: Failure) -> bool:
+    """A prompt that was turned away by a guess, or that kills replicas, is not tried again."""
+    return failure.kind is FailureKind.SCREENED or _killed_replicas(failure)
 
 
 def _killed_replicas(failure: Failure | None) -> bool:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from evo.view import View
+
 
 class Strategy(StrEnum):
     """The nine mutation strategies of EvoRefuse (arXiv 2505.23473, section 3) in three families,
@@ -49,6 +51,10 @@ FAMILIES: dict[str, tuple[Strategy, ...]] = {
     "extreme_emotion": (Strategy.ANGER, Strategy.DISGUST, Strategy.DESPAIR),
 }
 MUTATIONS: tuple[Strategy, ...] = tuple(s for family in FAMILIES.values() for s in family)
+
+
+# The operator of a choice that brings a known prompt more samples: the parent itself, once more.
+RESAMPLE = "resample"
 
 
 def normalise(text: str) -> str:
@@ -96,7 +102,8 @@ class Assignment:
 
     `index` counts the run's proposals from 0. `seed` comes from SHA-256 of (run seed, index) and is
     the proposer's only source of chance. `asked_after` is the number of outcomes that the search had
-    been told when it asked: with it a stored run can be replayed, choices included.
+    been told when it asked: with it a stored run can be replayed, choices included. `view` is what it
+    knew then; it is not stored but rebuilt by the replay.
     """
 
     index: int
@@ -105,6 +112,7 @@ class Assignment:
     parents: tuple[Candidate, ...]
     seed: int
     asked_after: int = 0
+    view: View | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +136,21 @@ class Proposer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Screened:
+    """What the screen said of one proposal: the predictor's guess in [0, 1], None without one, and
+    whether it went through unseen."""
+
+    guess: float | None
+    blind: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How one proposal ended: with an evaluation or with a failure, never both, never neither.
 
     `candidate` is None only when no text came into being. `embedding` is the candidate's unit
     vector (dim,), None when it was not computed. `cost_usd` is what endpoints charged for all of it:
-    drafting, gates, samples and verdicts.
+    drafting, gates, samples and verdicts. `screened` is what was guessed of it before it was sampled.
     """
 
     assignment: Assignment
@@ -143,6 +160,7 @@ class Outcome:
     gate_decisions: tuple[GateDecision, ...] = ()
     embedding: NDArray[np.float32] | None = field(default=None, compare=False)
     cost_usd: float = 0.0
+    screened: Screened | None = None
 
     def __post_init__(self) -> None:
         if (self.evaluation is None) == (self.failure is None):

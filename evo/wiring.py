@@ -11,6 +11,7 @@ from typing import Any
 
 from evo import algorithms, hosting
 from evo.config import Config, EngineConfig, SamplingConfig
+from evo.operators.resample import ResampleProposer
 from evo.operators.seeds import SeedProposer
 from evo.types import Proposer, Seed
 from fitness import judges, safety
@@ -150,7 +151,10 @@ def proposers(
     config: Config, seeds: Sequence[Seed], worker: Worker[GenerationRequest, Generation] | None
 ) -> dict[str, Proposer]:
     """Operator name -> proposer, the seeds' own included."""
-    made: dict[str, Proposer] = {SeedProposer.name: SeedProposer(seeds)}
+    made: dict[str, Proposer] = {
+        SeedProposer.name: SeedProposer(seeds),
+        ResampleProposer.name: ResampleProposer(),
+    }
     if "lexical" in config.proposer.operators:
         from evo.operators.lexical import LexicalProposer
 

@@ -75,6 +75,27 @@ def elbo(
     )
 
 
+def terms(
+    p_refusal: Sequence[float | None],
+    logprob_sums: Sequence[float | None],
+    n_tokens: Sequence[int],
+    *,
+    weight: float = DEFAULT_WEIGHT,
+    eps: float = EPS,
+) -> list[float]:
+    """What each scored sample adds to the fitness, nats; their mean is `elbo`'s fitness where every
+    sample is scored and has log-probabilities, without the entropy term.
+
+    >>> [round(t, 4) for t in terms([1.0, 0.5], [-4.0, -6.0], [4, 4])]
+    [-0.03, -0.7381]
+    """
+    return [
+        math.log(max(p, eps)) + (weight * s / n if s is not None and n > 0 else 0.0)
+        for p, s, n in zip(p_refusal, logprob_sums, n_tokens, strict=True)
+        if p is not None
+    ]
+
+
 def _mean_per_token(sums: Sequence[float | None], n_tokens: Sequence[int]) -> float | None:
     """Mean over samples of sum / tokens, over the samples that have both; None when none has."""
     terms = [s / n for s, n in zip(sums, n_tokens, strict=False) if s is not None and n > 0]

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
-from fitness.elbo import DEFAULT_WEIGHT, elbo
+from fitness import racing
+from fitness.elbo import DEFAULT_WEIGHT, elbo, terms
 from fitness.types import (
     Evaluation,
     EvaluationRequest,
     Judge,
     JudgedSample,
     JudgeInput,
+    ScreenedOut,
     Unscored,
     Verdict,
 )
 from workers.interface import (
+    Ability,
     Engine,
     EngineDescription,
     EvocliffError,
@@ -29,20 +34,24 @@ from workers.interface import (
     Generation,
     GenerationRequest,
     Message,
+    Opening,
+    OpeningEngine,
     Sample,
     Sampling,
 )
 
-_Count = Callable[[EvaluationRequest], int]
-
 
 @dataclass(slots=True)
 class _Work:
-    """One request under way: what it has so far, or why it failed."""
+    """One request under way: what it has so far, or why it failed. `known` samples come before new
+    ones; `is_over`: the target gives no more of it."""
 
     request: EvaluationRequest
-    samples: list[JudgedSample]
+    known: deque[JudgedSample]
+    samples: list[JudgedSample] = field(default_factory=list)
+    opening: Opening | None = None
     failure: Failure | None = None
+    is_over: bool = False
     n_new: int = 0
     new_tokens: int = 0
     prompt_tokens: int = 0
@@ -57,9 +66,9 @@ def _free() -> float:
 class Evaluator:
     """`Worker` from `EvaluationRequest` to `Evaluation`.
 
-    The first judge decides; what the others say is kept beside it. Samples are taken in at most two
-    batched passes: `samples_first` of every prompt, then the rest where the refusal rate has
-    reached `top_up_at`. `side_costs` tells, once, what has been charged beside the engine's own
+    The first judge decides; what the others say is kept beside it. Openings are asked for in one
+    batched pass, samples in a few: `samples_first` of every prompt that the opening leaves promising,
+    then more of those that `fitness.racing` has not settled. `side_costs` tells, once, what has been charged beside the engine's own
     answers since it was last asked: the judges' USD.
     """
 
@@ -80,18 +89,17 @@ class Evaluator:
         if self._gone is not None:
             raise self._gone
         began = time.perf_counter()
-        works = [_Work(request, list(request.known)) for request in requests]
+        works = [_Work(request, deque(request.known)) for request in requests]
         for work in works:
             if not work.request.prompt.strip():
                 work.failure = Failure(
                     FailureKind.EMPTY, f"{work.request.prompt_id}: the prompt has no text"
                 )
-        await self._judge_known([w for w in works if w.failure is None])
-        if self._gone is not None:
-            raise self._gone  # before anything is paid for
-        await self._sample(works, lambda request: request.samples_first)
-        topped_up = [w for w in works if w.failure is None and self._wants_more(w)]
-        await self._sample(topped_up, lambda request: request.samples_max)
+        await self._open([w for w in works if w.failure is None and w.request.opening])
+        under_way = [w for w in works if w.failure is None]
+        while under_way:
+            await self._sample([(w, self._wanted(w)) for w in under_way])
+            under_way = [w for w in under_way if self._goes_on(w)]
         self._share_costs([w for w in works if w.failure is None])
         elapsed = time.perf_counter() - began
         tokens = sum(w.new_tokens for w in works) or 1
@@ -100,27 +108,101 @@ class Evaluator:
     async def close(self) -> None:
         await self.engine.close()
 
-    async def _sample(self, works: Sequence[_Work], count: _Count) -> None:
-        """Bring each work up to its count in one engine call and one call of each judge."""
-        short = [w for w in works if w.failure is None and len(w.samples) < count(w.request)]
+    async def _open(self, works: Sequence[_Work]) -> None:
+        """Ask how the responses would begin, where that is not known, and fail those that the openers
+        turn away. Without the ability nothing is asked, and nobody is turned away."""
+        unknown = [w for w in works if w.request.known_opening is None]
+        if unknown and Ability.OPENINGS in self.engine.description.abilities:
+            engine = cast(OpeningEngine, self.engine)
+            answers = await engine.open([self._generation(w, 1, 0) for w in unknown])
+            for work, answer in zip(unknown, answers, strict=True):
+                if isinstance(answer, Failure):
+                    work.failure = answer
+                    continue
+                work.opening = answer
+                work.new_tokens += 1
+                work.prompt_tokens += answer.n_prompt_tokens
+                work.cost_usd += answer.cost_usd
+        for work in works:
+            work.opening = work.opening or work.request.known_opening
+            openers = work.request.openers
+            if work.opening is None or openers is None or work.failure is not None:
+                continue
+            odds = openers.log_odds(work.opening)
+            if odds < openers.floor:
+                work.failure = ScreenedOut(
+                    FailureKind.SCREENED,
+                    f"log-odds of a refusal by the first token {odds:.2f}, floor {openers.floor:.2f}",
+                    work.opening,
+                    work.new_tokens,
+                    work.prompt_tokens,
+                    work.cost_usd,
+                )
+
+    async def _sample(self, works: Sequence[tuple[_Work, int]]) -> None:
+        """Bring each work up to its count: stored samples first, then one engine call; and one call of
+        each judge for what it has not judged."""
+        stale: list[tuple[_Work, int]] = []  # work, place in its samples
+        for work, count in works:
+            while work.known and len(work.samples) < count:
+                work.samples.append(work.known.popleft())
+                if not self._is_judged(work.samples[-1]):
+                    stale.append((work, len(work.samples) - 1))
+        await self._judge(stale)
+        if self._gone is not None and not any(w.n_new for w, _ in works):
+            raise self._gone  # before anything is paid for
+        short = [(w, count) for w, count in works if len(w.samples) < count]
         if not short:
             return
-        answers = await self.engine.generate([self._generation(w, count(w.request)) for w in short])
-        fresh: list[tuple[_Work, Sample]] = []
-        for work, answer in zip(short, answers, strict=True):
-            if isinstance(answer, Failure):
-                if not work.samples:  # a failed top-up leaves the samples that were paid for
+        answers = await self.engine.generate(
+            [self._generation(*s, len(s[0].samples)) for s in short]
+        )
+        fresh: list[tuple[_Work, int]] = []
+        for (work, _), answer in zip(short, answers, strict=True):
+            if isinstance(answer, Failure) or not answer.samples:
+                work.is_over = True  # a failed top-up leaves the samples that were paid for
+                if not work.samples and isinstance(answer, Failure):
                     work.failure = answer
                 continue
-            fresh.extend((work, sample) for sample in answer.samples)
+            for sample in answer.samples:
+                work.samples.append(JudgedSample(sample, ()))
+                fresh.append((work, len(work.samples) - 1))
             self._account(work, answer)
-        verdicts = await self._verdicts([(w.request.prompt, s) for w, s in fresh])
-        for (work, sample), judged in zip(fresh, verdicts, strict=True):
-            work.samples.append(JudgedSample(sample, judged))
+        await self._judge(fresh)
 
-    def _generation(self, work: _Work, count: int) -> GenerationRequest:
+    def _wanted(self, work: _Work) -> int:
+        """How many samples the work should have by now."""
+        request = work.request
+        said = [self._p_refusal(s) for s in work.samples]
+        guess = None
+        if work.opening is not None and request.openers is not None:
+            guess = request.openers.guess(work.opening)
+        return racing.wanted(
+            [p for p in said if p is not None],
+            terms(
+                said,
+                [s.sample.logprob_sum for s in work.samples],
+                [s.sample.n_tokens for s in work.samples],
+                weight=self.weight,
+            ),
+            n=len(work.samples),
+            first=request.samples_first,
+            most=request.samples_max,
+            threshold=request.threshold,
+            bar=request.bar,
+            guess=guess,
+        )
+
+    def _goes_on(self, work: _Work) -> bool:
+        """Whether another round is wanted; not after a judge has gone, or where no sample is scored."""
+        if work.failure is not None or work.is_over or self._gone is not None:
+            return False
+        if all(self._p_refusal(s) is None for s in work.samples):
+            return False
+        return self._wanted(work) > len(work.samples)
+
+    def _generation(self, work: _Work, count: int, have: int) -> GenerationRequest:
         system = [Message("system", self.system_prompt)] if self.system_prompt else []
-        have = len(work.samples)
         return GenerationRequest(
             key=work.request.prompt_id,
             messages=(*system, Message("user", work.request.prompt)),
@@ -143,23 +225,16 @@ class Evaluator:
             for work in works:
                 work.cost_usd += each
 
-    def _wants_more(self, work: _Work) -> bool:
-        scored = [p for s in work.samples if (p := self._p_refusal(s)) is not None]
-        return bool(scored) and sum(scored) / len(scored) >= work.request.top_up_at
-
-    async def _judge_known(self, works: Sequence[_Work]) -> None:
+    def _is_judged(self, judged: JudgedSample) -> bool:
         """Stored samples keep their verdicts; what a judge of this run has not said is asked for."""
         wanted = {(j.name, j.version) for j in self.judges}
-        stale = [
-            (work, place)
-            for work in works
-            for place, judged in enumerate(work.samples)
-            if not wanted <= {(v.judge, v.version) for v in judged.verdicts}
-        ]
+        return wanted <= {(v.judge, v.version) for v in judged.verdicts}
+
+    async def _judge(self, places: Sequence[tuple[_Work, int]]) -> None:
         verdicts = await self._verdicts(
-            [(w.request.prompt, w.samples[place].sample) for w, place in stale]
+            [(w.request.prompt, w.samples[place].sample) for w, place in places]
         )
-        for (work, place), judged in zip(stale, verdicts, strict=True):
+        for (work, place), judged in zip(places, verdicts, strict=True):
             work.samples[place] = JudgedSample(work.samples[place].sample, judged)
 
     async def _verdicts(self, items: Sequence[tuple[str, Sample]]) -> list[tuple[Verdict, ...]]:
@@ -214,6 +289,7 @@ class Evaluator:
                 work.n_new,
                 work.new_tokens,
                 work.cost_usd,
+                work.opening,
             )
         return Evaluation(
             prompt_id=work.request.prompt_id,
@@ -224,4 +300,5 @@ class Evaluator:
             prompt_tokens=work.prompt_tokens,
             engine_s=engine_s,
             cost_usd=work.cost_usd,
+            opening=work.opening,
         )

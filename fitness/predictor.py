@@ -8,6 +8,8 @@ never a verdict.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# P(refusal), (n,), of prompts by their vectors (n, dim).
+Guess = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 FEWEST = 20  # evaluations before anything is learned from them
 GROWTH = 1.25  # refitted when there are so many times more
@@ -33,6 +38,7 @@ class RefusalPredictor:
         self._rates: list[float] = []
         self._fitted_on = 0
         self._model: Any = None
+        self._guess: Guess | None = None
 
     def __len__(self) -> int:
         return len(self._rates)
@@ -51,13 +57,17 @@ class RefusalPredictor:
         if len(self) >= max(FEWEST, GROWTH * self._fitted_on):
             self._fit()
 
+    @property
+    def guess(self) -> Guess | None:
+        """What it says now; what is learned later does not change it. None until it has been fitted."""
+        return self._guess
+
     def predict(self, vectors: ArrayLike) -> NDArray[np.float64]:
         """P(refusal), (n,), of prompts by their vectors (n, dim)."""
         asked = np.asarray(vectors, dtype=np.float32)
         if self._model is None or not len(asked):
             return np.full(len(asked), np.mean(self._rates) if self._rates else 0.5)
-        p: NDArray[np.float64] = self._model.predict_proba(asked)[:, 1]
-        return p
+        return _refused(self._model, asked)
 
     def _fit(self) -> None:
         from sklearn.kernel_approximation import Nystroem
@@ -77,3 +87,9 @@ class RefusalPredictor:
             sample_weight=np.concatenate([rate, 1.0 - rate]),
         )
         self._model = make_pipeline(kernel, regression)
+        self._guess = partial(_refused, self._model)
+
+
+def _refused(model: Any, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    p: NDArray[np.float64] = model.predict_proba(vectors)[:, 1]
+    return p

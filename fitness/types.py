@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from workers.interface import EngineDescription, Failure, Sample, Sampling, travels
+from fitness.openers import Openers
+from workers.interface import EngineDescription, Failure, Opening, Sample, Sampling, travels
 
 
 class ResponseClass(StrEnum):
@@ -157,18 +158,25 @@ class Score:
 class EvaluationRequest:
     """Ask for the fitness of one prompt.
 
-    `samples_first` are always taken; when their refusal rate reaches `top_up_at`, the count is
-    raised to `samples_max`. `known` are stored samples (with verdicts) that are used before the
-    target is asked for more.
+    `samples_first` are always taken, up to `samples_max` while `fitness.racing` finds a question open:
+    on which side of `threshold` the refusal rate lies, and whether the fitness reaches `bar`, the one
+    that wins a place. `known` are stored samples (with verdicts), `known_opening` a stored opening:
+    they are used before the target is asked, and no more of them than would have been asked for, so
+    that the same answers make the same score. `opening` asks how a response would begin; `openers` says
+    what that means, and below their floor the prompt is not sampled.
     """
 
     prompt_id: str
     prompt: str
     samples_first: int
     samples_max: int
-    top_up_at: float
+    threshold: float
     seed: int
     known: tuple[JudgedSample, ...] = ()
+    bar: float = -math.inf
+    opening: bool = False
+    openers: Openers | None = None
+    known_opening: Opening | None = None
 
 
 @travels
@@ -177,7 +185,8 @@ class Evaluation:
     """What one prompt is worth on one target. `n_new` samples (the last ones) were generated for
     this evaluation and cost `target_tokens` (generated tokens), for which `prompt_tokens` were read;
     the rest came from the store. `engine_s` is the time that the replica worked for it, `cost_usd`
-    what endpoints charged for its samples and verdicts."""
+    what endpoints charged for its samples and verdicts. An `opening` that was asked for this evaluation
+    counts as one token."""
 
     prompt_id: str
     samples: tuple[JudgedSample, ...]
@@ -186,6 +195,19 @@ class Evaluation:
     target_tokens: int
     prompt_tokens: int
     engine_s: float
+    cost_usd: float = 0.0
+    opening: Opening | None = None
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class ScreenedOut(Failure):
+    """A prompt whose opening said that the target answers it: not sampled, and the opening is stored.
+    `target_tokens`: 1 where it was asked now, 0 where it was known."""
+
+    opening: Opening
+    target_tokens: int
+    prompt_tokens: int = 0
     cost_usd: float = 0.0
 
 
@@ -199,6 +221,7 @@ class Unscored(Failure):
     n_new: int
     target_tokens: int
     cost_usd: float = 0.0
+    opening: Opening | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from evo.asktell import Search
 from evo.config import Config, validate
+from evo.operators.resample import ResampleProposer
 from evo.operators.seeds import SeedProposer
 from evo.run import Loop, Proposal
 from evo.types import Assignment, Draft, Outcome, Seed
@@ -24,7 +25,7 @@ from fitness.types import (
     Score,
     Verdict,
 )
-from workers.interface import EngineDied, Failure, FailureKind, Sample
+from workers.interface import EngineDied, Failure, FailureKind, Opening, Sample
 
 
 def unit_hash(text: str, salt: str = "") -> float:
@@ -162,6 +163,9 @@ class MemoryRecorder:
     def known_samples(self, prompt_ids: Sequence[str]) -> dict[str, tuple[JudgedSample, ...]]:
         return {}
 
+    def known_openings(self, prompt_ids: Sequence[str]) -> dict[str, Opening]:
+        return {}
+
 
 SEEDS = [Seed(f"seed number {n}", "test", "CC0-1.0", f"topic {n % 3}") for n in range(6)]
 
@@ -171,7 +175,7 @@ def config(**changes: object) -> Config:
     raw: dict[str, dict[str, object]] = {
         "seeds": {"dataset": "xstest-safe"},
         "target": {"model": "local:smollm2"},
-        "search": {"batch": 5, "in_flight": 1, "population": 8},
+        "search": {"batch": 5, "in_flight": 1, "population": 8, "settle": 0.0},
         "budget": {"evaluations": 60},
     }
     plain: dict[str, object] = dict(raw)
@@ -194,7 +198,11 @@ def loop(
     ticks = iter(range(10**9))
     return Loop(
         search=Search(config, seeds),
-        proposers={"seed": SeedProposer(seeds), "lexical": proposer or WordProposer()},
+        proposers={
+            "seed": SeedProposer(seeds),
+            "resample": ResampleProposer(),
+            "lexical": proposer or WordProposer(),
+        },
         gates=[WordGate()],
         embedder=HashEmbedder(),
         evaluator=evaluator or FakeEvaluator(),

@@ -22,7 +22,7 @@ import numpy as np
 from evo.algorithms.interface import Choice
 from evo.config import SearchConfig
 from evo.seeding import generator
-from evo.types import MUTATIONS, Candidate, Outcome, Strategy
+from evo.types import MUTATIONS, RESAMPLE, Candidate, Outcome, Strategy
 
 ROUNDS = 5  # I
 MUTANTS = 4  # L
@@ -76,8 +76,13 @@ class EvoRefuse:
                 return Choice(operator, chain.strategies.pop(), (chain.incumbent,))
         return None
 
+    def bar(self) -> float:
+        return -math.inf
+
     def hear(self, outcome: Outcome, *, over_refusal: bool) -> None:
         candidate, evaluation = outcome.candidate, outcome.evaluation
+        if outcome.assignment.operator == RESAMPLE:
+            return
         if outcome.assignment.strategy is Strategy.SEED:
             if evaluation and candidate:
                 chain = _Chain(len(self._chains), candidate, evaluation.score.fitness)

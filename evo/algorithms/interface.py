@@ -29,5 +29,10 @@ class Algorithm(Protocol):
     def choose(self, rng: np.random.Generator) -> Choice | None:
         """The next thing to propose; None when there is nothing until more outcomes are heard."""
 
+    def bar(self) -> float:
+        """The fitness that a newcomer needs for a place; -inf while there is room, or where there are
+        no places."""
+
     def hear(self, outcome: Outcome, *, over_refusal: bool) -> None:
-        """Take note of how a proposal ended, seeds included."""
+        """Take note of how a proposal ended, seeds included. Under the operator `resample` it is a
+        known prompt with more samples: its score is new, the prompt is not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,9 @@ class RandomSearch:
         operator = self._operators[rng.integers(len(self._operators))]
         strategy = MUTATIONS[rng.integers(len(MUTATIONS))]
         return Choice(operator, strategy, (self._seeds[rng.integers(len(self._seeds))],))
+
+    def bar(self) -> float:
+        return -math.inf
 
     def hear(self, outcome: Outcome, *, over_refusal: bool) -> None:
         candidate = outcome.candidate

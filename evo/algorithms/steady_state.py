@@ -39,6 +39,9 @@ class SteadyState:
         operator, strategy = self._bandit.choose(rng)
         return Choice(operator, strategy, (first,))
 
+    def bar(self) -> float:
+        return self.archive.bar()
+
     def hear(self, outcome: Outcome, *, over_refusal: bool) -> None:
         assignment = outcome.assignment
         self._bandit.learn((assignment.operator, assignment.strategy), won=over_refusal)

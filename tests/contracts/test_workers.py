@@ -20,9 +20,9 @@ EvaluationWorker = Worker[EvaluationRequest, Evaluation]
 
 
 def request(
-    prompt: str, first: int = 2, most: int = 6, top_up_at: float = 0.4
+    prompt: str, first: int = 2, most: int = 6, threshold: float = 0.4
 ) -> EvaluationRequest:
-    return EvaluationRequest(prompt_id(prompt), prompt, first, most, top_up_at, seed=0)
+    return EvaluationRequest(prompt_id(prompt), prompt, first, most, threshold, seed=0)
 
 
 def evaluator() -> Evaluator:

@@ -178,7 +178,8 @@ def test_a_killed_run_resumes_to_the_same_result(deaths: list[int], algorithm: s
         evaluator = FakeEvaluator(dies_after=dies_after)
         run = loop(settings_, evaluator, recorder)
         pending = [recorder.pending[i] for i in sorted(recorder.pending)]
-        assert run.replay(recorder.outcomes, pending, wall_s=0.0) == 0
+        differing, pending = run.replay(recorder.outcomes, pending, wall_s=0.0)
+        assert differing == 0
         try:
             asyncio.run(run.run(pending))
         except EngineDied:
@@ -199,7 +200,8 @@ def test_a_run_with_many_in_flight_resumes_without_asking_twice() -> None:
     after = FakeEvaluator(delay_s=0.002)
     run = loop(settings_, after, recorder)
     pending = [recorder.pending[i] for i in sorted(recorder.pending)]
-    assert run.replay(recorder.outcomes, pending, wall_s=3.0) == 0
+    differing, pending = run.replay(recorder.outcomes, pending, wall_s=3.0)
+    assert differing == 0
     asyncio.run(run.run(pending))
     assert run.progress.spent.evaluations == 60
     assert not set(recorded) & set(after.asked)
@@ -232,7 +234,8 @@ def test_many_in_flight_do_not_wait_for_the_record_and_one_does() -> None:
     asyncio.run(loop(config(search__in_flight=1), recorder=recorder).run())
     asked_after = [o.assignment.asked_after for o in recorder.outcomes]
     # Every batch was chosen by a search that had been told of all before it.
-    assert all(after <= i < after + 5 for i, after in enumerate(asked_after))
+    begun = [i for i, after in enumerate(asked_after) if i == 0 or after != asked_after[i - 1]]
+    assert [asked_after[i] for i in begun] == begun
     recorder = SlowRecorder()
     run = loop(config(search__in_flight=3), recorder=recorder)
     asyncio.run(run.run())

@@ -47,34 +47,47 @@ def done(result: Evaluation | Failure) -> Evaluation:
     return result
 
 
-def test_a_refused_prompt_is_topped_up_and_another_is_not() -> None:
+def test_what_is_plain_ends_early_and_what_is_not_has_all_its_samples() -> None:
     engine = FakeEngine()
     evaluator = Evaluator(engine, [EmbeddedJudge()])
-    assert done(evaluate(evaluator, "always")).score.n_samples == 10
+    assert done(evaluate(evaluator, "always")).score.n_samples == 4
     assert done(evaluate(evaluator, "never")).score.n_samples == 4
-    assert [c[0].n_samples for c in engine.calls] == [4, 6, 4]
-    assert [c[0].first_index for c in engine.calls] == [0, 4, 0]
+    assert done(evaluate(evaluator, "half of the time")).score.n_samples == 10
+    assert [c[0].n_samples for c in engine.calls] == [4, 4, 4, 3, 3]
+    assert [c[0].first_index for c in engine.calls] == [0, 0, 0, 4, 7]
 
 
-def test_a_whole_batch_costs_two_engine_calls_at_most() -> None:
+def test_a_batch_is_raced_in_as_many_engine_calls_as_one_prompt() -> None:
     engine = FakeEngine()
-    requests = [EvaluationRequest(str(n), f"always {n}", 4, 10, 0.5, seed=n) for n in range(12)]
+    requests = [EvaluationRequest(str(n), f"half {n}", 2, 10, 0.5, seed=n) for n in range(12)]
     results = asyncio.run(Evaluator(engine, [EmbeddedJudge()]).run(requests))
-    assert len(engine.calls) == 2
+    assert len(engine.calls) == 4  # 2, 4, 7, 10
     assert all(done(r).n_new == 10 for r in results)
 
 
-def test_known_samples_are_used_before_the_target_is_asked() -> None:
+def test_a_contested_place_is_sampled_to_the_end() -> None:
+    evaluator = Evaluator(FakeEngine(), [EmbeddedJudge()])
+    settled = done(evaluate(evaluator, "always"))
+    request = EvaluationRequest("p", "always", 4, 10, 0.5, 3, bar=settled.score.fitness)
+    contested = done(asyncio.run(evaluator.run([request]))[0])
+    assert (settled.score.n_samples, contested.score.n_samples) == (4, 10)
+
+
+def test_known_samples_are_used_before_the_target_is_asked_and_no_more_than_would_be() -> None:
     engine = FakeEngine()
     evaluator = Evaluator(engine, [EmbeddedJudge()])
-    first = done(evaluate(evaluator, "always"))
-    again = done(evaluate(evaluator, "always", known=first.samples))
+    first = done(evaluate(evaluator, "half"))
+    again = done(evaluate(evaluator, "half", known=first.samples))
     assert again.n_new == again.target_tokens == 0
     assert again.score == first.score
-    more = done(evaluate(evaluator, "always", known=first.samples[:3]))
+    more = done(evaluate(evaluator, "half", known=first.samples[:3]))
     assert more.n_new == 7
     assert [s.sample.index for s in more.samples] == list(range(10))
     assert more.samples == first.samples
+    full = done(evaluate(evaluator, "always", first=10))
+    plain = done(evaluate(evaluator, "always", known=full.samples))
+    assert plain.score == done(evaluate(evaluator, "always")).score
+    assert plain.samples == full.samples[:4]
 
 
 def test_a_new_judge_judges_known_samples_without_the_target() -> None:
@@ -98,7 +111,7 @@ def test_a_broken_judge_leaves_samples_unscored_and_makes_no_verdict(raises: boo
     beside = Evaluator(FakeEngine(), [EmbeddedJudge(), BrokenJudge(raises=raises)])
     result = done(evaluate(beside, "always"))
     reasons = [v.unscored_reason for s in result.samples for v in s.verdicts if v.judge == "broken"]
-    assert len(reasons) == 10
+    assert len(reasons) == 4
     assert all(reasons)
     alone = evaluate(Evaluator(FakeEngine(), [BrokenJudge(raises=raises)]), "always")
     assert isinstance(alone, Unscored)
@@ -141,7 +154,7 @@ def test_a_failed_top_up_keeps_the_samples_that_were_paid_for() -> None:
                 return Failure(FailureKind.ENGINE, "later")
             return super()._one(request)
 
-    result = done(evaluate(Evaluator(FailsLater(), [EmbeddedJudge()]), "always"))
+    result = done(evaluate(Evaluator(FailsLater(), [EmbeddedJudge()]), "half"))
     assert result.score.n_samples == 4
 
 
@@ -151,13 +164,13 @@ def test_a_prompt_bears_what_its_samples_cost_and_a_share_of_what_judging_cost()
     account.charge([Generation((), 0, 0.5)])
     requests = [
         EvaluationRequest(str(n), prompt, 4, 10, 0.5, seed=n)
-        for n, prompt in enumerate(["always", "never", " "])
+        for n, prompt in enumerate(["half", "never", " "])
     ]
     refused, answered, failed = asyncio.run(evaluator.run(requests))
-    assert done(refused).cost_usd == 0.25 * 2 + 0.25  # topped up: two answers of the engine
+    assert done(refused).cost_usd == 0.25 * 3 + 0.25  # two more rounds: three answers of the engine
     assert done(answered).cost_usd == 0.25 + 0.25
     assert isinstance(failed, Failure)
-    assert done(refused).prompt_tokens == 2 * done(answered).prompt_tokens
+    assert done(refused).prompt_tokens == 3 * done(answered).prompt_tokens
 
 
 def test_what_judging_cost_waits_while_nobody_can_bear_it() -> None:

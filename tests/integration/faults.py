@@ -147,8 +147,10 @@ def search(
         running.evaluator = pool
         running.recorder = _RunRecorder(store, claim.run_id, target_id, "hash")
         running.in_flight = in_flight * replicas
-        pending = store.pending(claim.run_id)
-        assert running.replay(store.replay(claim.run_id), pending, claim.wall_s) == 0
+        differing, pending = running.replay(
+            store.replay(claim.run_id, samples=True), store.pending(claim.run_id), claim.wall_s
+        )
+        assert differing == 0
         seen = Running(pool, running.progress, evaluations)
 
         async def live() -> float:

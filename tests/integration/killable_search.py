@@ -32,8 +32,10 @@ def live(url: str, resume: bool, delay_s: float) -> None:
         store.register_seeds(SEEDS)
         running = loop(settings, FakeEvaluator(fails=0.1, delay_s=delay_s))
         running.recorder = _RunRecorder(store, claim.run_id, target_id, "hash")
-        pending = store.pending(claim.run_id)
-        assert running.replay(store.replay(claim.run_id), pending, claim.wall_s) == 0
+        differing, pending = running.replay(
+            store.replay(claim.run_id, samples=True), store.pending(claim.run_id), claim.wall_s
+        )
+        assert differing == 0
         print("ready", flush=True)
         reason = asyncio.run(running.run(pending))
         store.end_run(claim.run_id, "finished", reason, wall_s=time.monotonic())

@@ -1,0 +1,132 @@
+"""A refusal guessed from how a response would begin: one pass over the prompt instead of K samples.
+
+refusal_direction (arXiv 2406.11717) adds up the probability of first tokens that open refusals ("I",
+"As") and takes the log-odds. Which tokens those are differs between models, and some open answers too, so
+they are learned for each target from the samples that judges have seen. A guess is never a verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.interface import Opening, travels
+
+_EPS = 1e-8
+_FEWEST = 20  # prompts before anything is learned
+_GROWTH = 1.25  # learned anew when there are so many times more
+_REMEMBERED = 2_000  # newest prompts
+_PRIOR = 1.0  # samples that a token's share of refusals starts with, half of them refusals
+_OPENS = 0.6  # share of refusals among the samples that begin so, from which a token is an opener
+_RIDGE = 0.1
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class Openers:
+    """First tokens that open this target's refusals, and what their log-odds mean:
+    P(refusal) = sigmoid(slope * log-odds + intercept). Prompts below `floor` are not sampled."""
+
+    tokens: tuple[str, ...]
+    slope: float
+    intercept: float
+    floor: float = -math.inf
+
+    def log_odds(self, opening: Opening) -> float:
+        """log(P + eps) - log(1 - P + eps), P the probability of all openers; eps = 1e-8."""
+        return log_odds(opening, frozenset(self.tokens))
+
+    def guess(self, opening: Opening) -> float:
+        """P(refusal) in (0, 1), calibrated on the target's own samples."""
+        return _sigmoid(self.slope * self.log_odds(opening) + self.intercept)
+
+
+def log_odds(opening: Opening, tokens: frozenset[str]) -> float:
+    """The refusal score of refusal_direction over a set of first tokens.
+
+    >>> even = Opening(("I", "Sure"), (math.log(0.5), math.log(0.5)), 9)
+    >>> log_odds(even, frozenset({"I"}))
+    0.0
+    """
+    shown = zip(opening.tokens, opening.logprobs, strict=True)
+    p = min(1.0, math.fsum(math.exp(logprob) for token, logprob in shown if token in tokens))
+    return math.log(p + _EPS) - math.log(1.0 - p + _EPS)
+
+
+def first_token(text: str, opening: Opening) -> str | None:
+    """The shown token with which a response begins, the longest that fits; None: none of them."""
+    start = text.lstrip()
+    fitting = [t for t in opening.tokens if t.strip() and start.startswith(t.strip())]
+    return max(fitting, key=len, default=None)
+
+
+class OpenerCalibration:
+    """Learns `Openers` from prompts whose opening and samples are known.
+
+    Deterministic: the same prompts in the same order give the same openers.
+    """
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[Opening, tuple[tuple[str | None, float], ...]]] = deque(
+            maxlen=_REMEMBERED
+        )
+        self._n = 0
+        self._learned_from = 0
+        self._openers: Openers | None = None
+
+    @property
+    def openers(self) -> Openers | None:
+        """None until there is enough to learn from, or while all prompts were alike."""
+        return self._openers
+
+    def learn(self, opening: Opening, samples: Sequence[tuple[str, float]]) -> None:
+        """Take in one prompt: its opening, and text and P(refusal) of each scored sample."""
+        begun = tuple((first_token(text, opening), p) for text, p in samples)
+        self._seen.append((opening, begun))
+        self._n += 1
+        if self._n >= max(_FEWEST, _GROWTH * self._learned_from):
+            self._learned_from = self._n
+            self._openers = self._fit()
+
+    def _fit(self) -> Openers | None:
+        refused: dict[str, float] = {}
+        counted: dict[str, float] = {}
+        for _, begun in self._seen:
+            for token, p in begun:
+                if token is not None:
+                    refused[token] = refused.get(token, _PRIOR / 2) + p
+                    counted[token] = counted.get(token, _PRIOR) + 1.0
+        tokens = tuple(sorted(t for t in counted if refused[t] / counted[t] >= _OPENS))
+        if not tokens:
+            return self._openers
+        chosen = frozenset(tokens)
+        odds = np.array([log_odds(opening, chosen) for opening, _ in self._seen])
+        rates = np.array([float(np.mean([p for _, p in b])) if b else 0.5 for _, b in self._seen])
+        slope, intercept = _logistic(odds, rates)
+        return Openers(tokens, slope, intercept) if slope > 0 else self._openers
+
+
+def _logistic(x: NDArray[np.float64], rates: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and intercept of rate = sigmoid(slope * x + intercept): Newton's method, with a ridge
+    that draws the slope to 1 (log-odds that mean what they say) and the intercept to 0."""
+    beta = np.array([1.0, 0.0])
+    design = np.stack([x, np.ones_like(x)], axis=1)  # (n, 2)
+    ridge = _RIDGE * np.eye(2)
+    for _ in range(25):
+        p = 1.0 / (1.0 + np.exp(-np.clip(design @ beta, -30, 30)))
+        gradient = design.T @ (p - rates) + ridge @ (beta - [1.0, 0.0])
+        curvature = (design * (p * (1 - p))[:, None]).T @ design + ridge
+        step = np.linalg.solve(curvature, gradient)
+        beta = beta - np.clip(step, -2.0, 2.0)
+        if float(np.abs(step).max()) < 1e-9:
+            break
+    return float(beta[0]), float(beta[1])
+
+
+def _sigmoid(x: float) -> float:
+    return 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(x) / (1.0 + math.exp(x))
