@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from workers.interface import (
+    OPENING_TOKENS,
     Ability,
     EngineDescription,
     EngineDied,
@@ -13,6 +16,7 @@ from workers.interface import (
     FailureKind,
     Generation,
     GenerationRequest,
+    Opening,
     Sample,
 )
 
@@ -41,7 +45,9 @@ class FakeEngine:
 
     @property
     def description(self) -> EngineDescription:
-        abilities = frozenset({Ability.LOGPROBS}) if self.logprobs else frozenset()
+        abilities = (
+            frozenset({Ability.LOGPROBS, Ability.OPENINGS}) if self.logprobs else frozenset()
+        )
         return EngineDescription(
             "fake", "fake-model", "1", "t", "float64", "none", 1000, abilities=abilities
         )
@@ -62,6 +68,24 @@ class FakeEngine:
             logprob = -0.5 * n if self.logprobs else None
             samples.append(Sample(index, text, n, "stop", logprob, logprob))
         return Generation(tuple(samples), 7, self.usd)
+
+    async def open(self, requests: Sequence[GenerationRequest]) -> list[Opening | Failure]:
+        """First words of the script's samples 0 to 9, as likely as they are frequent there."""
+        if self.dies_after is not None and len(self.calls) >= self.dies_after:
+            raise EngineDied("the fake engine is dead")
+        return [self._opening(r) for r in requests]
+
+    def _opening(self, request: GenerationRequest) -> Opening | Failure:
+        if "overlong" in request.messages[-1].content:
+            return Failure(FailureKind.OVERLONG, f"{request.key}: too long")
+        words = Counter((self.script(request, i).split() or [""])[0] for i in range(10))
+        likeliest = words.most_common(OPENING_TOKENS)
+        return Opening(
+            tuple(word for word, _ in likeliest),
+            tuple(math.log(n / 10) for _, n in likeliest),
+            7,
+            self.usd,
+        )
 
     async def close(self) -> None:
         return None

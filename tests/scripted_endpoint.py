@@ -50,6 +50,7 @@ class ScriptedEndpoint:
     models: Sequence[Mapping[str, Any]] | None = ({"id": "tiny", "max_model_len": 2000},)
     most_choices: int = 128
     logprobs: bool = True
+    most_top_logprobs: int = 20  # more are turned down
     usage: bool = True
     refuses_parameters: tuple[str, ...] = ()
     names_parameters: bool = True
@@ -114,6 +115,8 @@ class ScriptedEndpoint:
                     f"Unsupported parameter: '{name}'" if self.names_parameters else "Bad request"
                 )
                 return {"message": said, "param": name if self.names_parameters else None}
+        if body.get("top_logprobs", 0) > self.most_top_logprobs:
+            return {"message": "Invalid value for 'top_logprobs'", "param": "top_logprobs"}
         if len(body["messages"][-1]["content"]) > 20_000:
             return {"message": "too long", "code": "context_length_exceeded"}
         return None
@@ -143,7 +146,11 @@ class ScriptedEndpoint:
             "finish_reason": "length" if len(words) > most else "stop",
         }
         if self.logprobs and body.get("logprobs"):
-            content = [{"token": word, "logprob": -0.5, "top_logprobs": []} for word in cut]
+            top = [
+                {"token": word, "logprob": -0.5 - place}
+                for place, word in enumerate(WORDS[: body.get("top_logprobs", 0)])
+            ]
+            content = [{"token": word, "logprob": -0.5, "top_logprobs": top} for word in cut]
             choice["logprobs"] = {"content": content}
         return choice | dict(self.choice)
 

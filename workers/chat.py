@@ -66,6 +66,13 @@ def encode(
     return ids
 
 
+def token_text(tokenizer: Any, token: int) -> str:
+    """The text of one token, with its leading space; special tokens as they are written."""
+    return str(
+        tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    )
+
+
 def split_reasoning(text: str) -> tuple[str | None, str]:
     """Reasoning (None when the model did not think) and answer of a response.
 

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from workers.interface import (
+    Ability,
+    ConfigError,
     Engine,
     EngineDescription,
     Failure,
     Generation,
     GenerationRequest,
+    Opening,
+    OpeningEngine,
     Worker,
 )
 
@@ -30,8 +35,8 @@ class Account:
 
     usd: float = 0.0
 
-    def charge(self, answers: Sequence[Generation | Failure]) -> None:
-        self.usd += sum(a.cost_usd for a in answers if isinstance(a, Generation))
+    def charge(self, answers: Sequence[Generation | Opening | Failure]) -> None:
+        self.usd += sum(a.cost_usd for a in answers if not isinstance(a, Failure))
 
     def take(self) -> float:
         """What has come together since the last call."""
@@ -53,6 +58,21 @@ class MeteredEngine:
         answers = await self._engine.generate(requests)
         self._account.charge(answers)
         return answers
+
+    async def open(self, requests: Sequence[GenerationRequest]) -> list[Opening | Failure]:
+        """As the engine within.
+
+        Raises:
+            ConfigError: it is no `OpeningEngine`.
+        """
+        if Ability.OPENINGS not in self.description.abilities:
+            raise ConfigError(
+                f"engine '{self.description.engine}' does not show how responses begin; "
+                "ask `description.abilities` before `open`"
+            )
+        openings = await cast(OpeningEngine, self._engine).open(requests)
+        self._account.charge(openings)
+        return openings
 
     async def close(self) -> None:
         await self._engine.close()

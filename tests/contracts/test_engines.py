@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import pickle
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -13,6 +15,7 @@ from tests.scripted_endpoint import scripted_endpoint
 from workers.engines.openai import OpenAIEngine
 from workers.engines.transformers import TransformersEngine
 from workers.interface import (
+    OPENING_TOKENS,
     Ability,
     Engine,
     Failure,
@@ -20,6 +23,8 @@ from workers.interface import (
     Generation,
     GenerationRequest,
     Message,
+    Opening,
+    OpeningEngine,
     Sampling,
 )
 
@@ -31,6 +36,10 @@ def request(prompt: str, n: int = 2, first: int = 0, key: str = "k") -> Generati
 
 def run(engine: Engine, *requests: GenerationRequest) -> list[Generation | Failure]:
     return asyncio.run(engine.generate(requests))
+
+
+def run_open(engine: Engine, *requests: GenerationRequest) -> list[Opening | Failure]:
+    return asyncio.run(cast(OpeningEngine, engine).open(requests))
 
 
 class EngineContract:
@@ -81,6 +90,36 @@ class EngineContract:
         answers = run(engine, request("Hi"), request("overlong " * 9000))
         assert pickle.loads(pickle.dumps(answers)) == answers
         assert pickle.loads(pickle.dumps(engine.description)) == engine.description
+
+    def test_openings_are_the_likeliest_first_tokens_in_order(self, engine: Engine) -> None:
+        if Ability.OPENINGS not in engine.description.abilities:
+            return  # `test_openings_go_with_log_probabilities` says for whom that is right
+        prompts = [f"Count to {n}." + " Please." * n for n in range(5)]
+        openings = run_open(engine, *(request(p, n=0) for p in prompts))
+        assert len(openings) == len(prompts)
+        for opening in openings:
+            assert isinstance(opening, Opening)
+            assert 1 <= len(opening.tokens) == len(opening.logprobs) <= OPENING_TOKENS
+            assert list(opening.logprobs) == sorted(opening.logprobs, reverse=True)
+            assert sum(map(math.exp, opening.logprobs)) <= 1.0 + 1e-4
+            assert opening.n_prompt_tokens > 0
+        counts = [o.n_prompt_tokens for o in openings if isinstance(o, Opening)]
+        assert counts == sorted(counts)
+        assert run_open(engine) == []
+        assert pickle.loads(pickle.dumps(openings)) == openings
+
+    def test_an_opening_that_failed_is_data(self, engine: Engine) -> None:
+        if Ability.OPENINGS not in engine.description.abilities:
+            return
+        answers = run_open(engine, request("Hi"), request("overlong " * 9000), request("Yo"))
+        assert isinstance(answers[0], Opening)
+        assert isinstance(answers[1], Failure)
+        assert answers[1].kind is FailureKind.OVERLONG
+        assert isinstance(answers[2], Opening)
+
+    def test_openings_go_with_log_probabilities(self, engine: Engine) -> None:
+        abilities = engine.description.abilities
+        assert (Ability.OPENINGS in abilities) == (Ability.LOGPROBS in abilities)
 
 
 class TestFakeEngine(EngineContract):

@@ -208,7 +208,7 @@ def test_servers_with_defaults_of_their_own_are_told_to_leave_them(
         answered(engine_of(endpoint), request())
         assert endpoint.asked[0]["top_k"] == 0
         assert endpoint.asked[0]["min_p"] == 0.0
-        assert endpoint.asked[0]["top_logprobs"] == (1 if owner == "llamacpp" else 0)
+        assert endpoint.asked[-1]["top_logprobs"] == (1 if owner == "llamacpp" else 0)
 
 
 def test_a_server_that_fails_over_n_is_asked_without_it_at_once(

@@ -20,6 +20,7 @@ from workers.interface import (
     Generation,
     GenerationRequest,
     Message,
+    Opening,
     Sampling,
 )
 
@@ -145,6 +146,56 @@ def test_the_description_says_what_is_served(engine: TransformersEngine) -> None
     assert len(description.revision) == 16
     assert len(description.template) == 12
     assert Ability.LOGPROBS in description.abilities
+
+
+def openings(engine: TransformersEngine, prompts: list[str]) -> list[Opening]:
+    answers = asyncio.run(engine.open([request(p) for p in prompts]))
+    assert all(isinstance(a, Opening) for a in answers)
+    return answers  # type: ignore[return-value]
+
+
+def test_an_opening_is_that_of_a_forward_pass_in_double_precision(
+    engine: TransformersEngine,
+) -> None:
+    tokenizer, model = engine._tokenizer, engine._model
+    for prompt, opening in zip(PROMPTS, openings(engine, PROMPTS), strict=True):
+        chat = [{"role": "user", "content": prompt}]
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False)
+        with torch.inference_mode():
+            logits = model(**inputs).logits[0, -1].double()
+        top = logits.log_softmax(dim=0).topk(len(opening.tokens))
+        assert list(opening.logprobs) == pytest.approx(top.values.tolist(), abs=1e-3)
+        assert opening.tokens[0] == tokenizer.decode([int(top.indices[0])])
+        assert opening.n_prompt_tokens == inputs["input_ids"].shape[1]
+
+
+def test_samples_begin_as_their_opening_says(engine: TransformersEngine) -> None:
+    first = Sampling(1.0, 1.0, 0, 1)
+    answers = run(engine, [request(p, 20, first) for p in PROMPTS])
+    for opening, answer in zip(openings(engine, PROMPTS), answers, strict=True):
+        shown = {token.strip() for token in opening.tokens}
+        hits = sum(s.text in shown or s.finish_reason == "stop" for s in answer.samples)
+        expected = sum(map(math.exp, opening.logprobs))
+        assert hits >= 20 * expected - 6
+        assert hits > 10
+
+
+def test_openings_do_not_depend_on_their_company_nor_on_the_memory(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = openings(engine, PROMPTS)
+    real = TransformersEngine._open
+
+    def small(self: TransformersEngine, batch: list) -> list:  # type: ignore[type-arg]
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("no room")
+        return real(self, batch)
+
+    monkeypatch.setattr(TransformersEngine, "_open", small)
+    for alone, together in zip(openings(engine, PROMPTS), whole, strict=True):
+        assert alone.tokens[0] == together.tokens[0]
+        assert alone.logprobs == pytest.approx(together.logprobs, abs=1e-3)
 
 
 def test_models_that_do_not_exist_are_named(tmp_path: Path) -> None:

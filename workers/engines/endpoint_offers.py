@@ -14,7 +14,7 @@ from typing import Any
 from workers.engines.backoff import Trouble
 from workers.engines.endpoint_client import Endpoint
 from workers.engines.endpoint_replies import ModelCard, Reply
-from workers.interface import ConfigError, FailureKind, Message, Sampling
+from workers.interface import OPENING_TOKENS, ConfigError, FailureKind, Message, Sampling
 
 _START_PATIENCE_S = 5.0
 _START_TRIES = 2
@@ -26,22 +26,31 @@ _NEUTRAL: Mapping[str, Mapping[str, float]] = {
 # Alternatives that have to be asked for before llama.cpp gives the log-probability of the token itself.
 _TOP_LOGPROBS = {"llamacpp": 1}
 # What is asked for where it is offered -> how an endpoint names it when it turns a request down.
-_OPTIONS = {"n": r"\bn\b|completion choice", "logprobs": r"logprobs", "seed": r"\bseed\b"}
+_OPTIONS = {
+    "n": r"\bn\b|completion choice",
+    "openings": r"top_logprobs",
+    "logprobs": r"logprobs",
+    "seed": r"\bseed\b",
+}
 # Where it names nothing: what to leave out, in this order.
-_DOUBTS = ({"n"}, {"logprobs"}, {"seed"}, set(_OPTIONS))
+_DOUBTS = ({"n"}, {"openings"}, {"logprobs"}, {"seed"}, set(_OPTIONS))
 
 
 @dataclass(slots=True)
 class Offers:
-    """The dialect of one endpoint. `options`: which of n, logprobs and seed it takes."""
+    """The dialect of one endpoint. `options`: which of n, logprobs, openings (the likeliest
+    first tokens, beside logprobs) and seed it takes."""
 
     options: set[str] = field(default_factory=lambda: set(_OPTIONS))
     limit_name: str = "max_tokens"
     neutral: Mapping[str, float] = field(default_factory=dict)
     top_logprobs: int = 0
 
-    def body(self, sampling: Sampling, n: int, seed: int) -> dict[str, Any]:
-        """The parameters of a request for `n` samples, beside model and messages."""
+    def body(
+        self, sampling: Sampling, n: int, seed: int, *, openings: bool = False
+    ) -> dict[str, Any]:
+        """The parameters of a request for `n` samples, beside model and messages. `openings`: with
+        the likeliest tokens in each place, where they are offered."""
         body: dict[str, Any] = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -53,7 +62,8 @@ class Offers:
         if n > 1 and "n" in self.options:
             body["n"] = n
         if "logprobs" in self.options:
-            body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
+            shown = OPENING_TOKENS if openings and "openings" in self.options else None
+            body |= {"logprobs": True, "top_logprobs": shown or self.top_logprobs}
         if "seed" in self.options:
             body["seed"] = seed
         return body
@@ -77,7 +87,7 @@ async def probe(endpoint: Endpoint) -> tuple[Offers, Reply, ModelCard | None]:
     )
     kept, doubts = set(_OPTIONS), list(_DOUBTS)
     while True:
-        body = offers.body(Sampling(max_tokens=1), 2, seed=1)
+        body = offers.body(Sampling(max_tokens=1), 2, seed=1, openings=True)
         reply = await endpoint.complete((Message("user", "Hi"),), body, 2, hurried)
         if isinstance(reply, Reply):
             break
@@ -85,6 +95,8 @@ async def probe(endpoint: Endpoint) -> tuple[Offers, Reply, ModelCard | None]:
             raise ConfigError(_explain(endpoint, reply, cards))
     if any(c.logprobs_of_tokens is None for c in reply.choices):
         offers.options.discard("logprobs")
+    if "logprobs" not in offers.options or not all(len(c.first_tokens) > 1 for c in reply.choices):
+        offers.options.discard("openings")
     if len(reply.choices) < 2:
         offers.options.discard("n")
     return offers, reply, next((c for c in cards if c.id == endpoint.model), None)
@@ -100,6 +112,8 @@ def _do_without(offers: Offers, trouble: Trouble, kept: set[str], doubts: list[s
         return True
     blamed = trouble.parameter or trouble.message
     named = {option for option in offers.options if re.search(_OPTIONS[option], blamed)}
+    if "openings" in named and not re.search(r"(?<!top_)logprobs", blamed):
+        named.discard("logprobs")  # fewer alternatives may do
     if not named and not doubts:
         return False
     kept -= named

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workers import chat
 from workers.engines.backoff import FEW_TRIES, MANY_TRIES, ONCE, SOME_TRIES, Trouble
-from workers.interface import Failure, FailureKind, Sample
+from workers.interface import OPENING_TOKENS, Failure, FailureKind, Opening, Sample
 
 _STOPPED = {"stop", "eos", "end_turn", "stop_sequence"}
 _OVERLONG = re.compile(
@@ -38,8 +38,14 @@ class Usage(_Part):
     completion_tokens: int = Field(ge=0)
 
 
+class _Alternative(_Part):
+    token: str
+    logprob: Finite
+
+
 class _Token(_Part):
     logprob: Finite
+    top_logprobs: list[_Alternative] | None = None
 
 
 class _Logprobs(_Part):
@@ -64,6 +70,15 @@ class Choice(_Part):
         if self.logprobs is None or not self.logprobs.content:
             return None
         return [token.logprob for token in self.logprobs.content]
+
+    @property
+    def first_tokens(self) -> list[tuple[str, float]]:
+        """The first token's alternatives with their log-probabilities (nats), likeliest first; []
+        where the endpoint shows none."""
+        if self.logprobs is None or not self.logprobs.content:
+            return []
+        shown = self.logprobs.content[0].top_logprobs or []
+        return sorted(((t.token, min(0.0, t.logprob)) for t in shown), key=lambda t: -t[1])
 
 
 class Reply(_Part):
@@ -156,6 +171,20 @@ def samples(replies: Sequence[Reply], first_index: int, neutral: bool) -> list[S
                 )
             )
     return made
+
+
+def opening(reply: Reply, cost_usd: float) -> Opening | Failure:
+    """How the one choice of `reply` begins, or a failure where the endpoint withheld it or did not
+    show it."""
+    choice = reply.choices[0]
+    finish = _finish_reason(choice)
+    if isinstance(finish, Failure):
+        return finish
+    shown = choice.first_tokens[:OPENING_TOKENS]
+    if not shown:
+        return Failure(FailureKind.ENGINE, "the endpoint did not show the likeliest first tokens")
+    tokens, logprobs = zip(*shown, strict=True)
+    return Opening(tokens, logprobs, reply.usage.prompt_tokens, cost_usd)
 
 
 def _finish_reason(choice: Choice) -> str | Failure:

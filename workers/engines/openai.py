@@ -14,14 +14,14 @@ import json
 import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from workers.engines import rate_limit
 from workers.engines.backoff import Backoff, Trouble
 from workers.engines.endpoint_client import Endpoint, Surroundings
 from workers.engines.endpoint_offers import probe
-from workers.engines.endpoint_replies import Reply, samples
+from workers.engines.endpoint_replies import Reply, opening, samples
 from workers.interface import (
     Ability,
     ConfigError,
@@ -30,11 +30,13 @@ from workers.interface import (
     FailureKind,
     Generation,
     GenerationRequest,
+    Opening,
     Sampling,
     TargetError,
 )
 
 T = TypeVar("T")
+A = TypeVar("A", Generation, Opening)
 
 DEFAULT_URL = "https://api.openai.com/v1"
 
@@ -110,7 +112,8 @@ class OpenAIEngine:
             self._within(self._end()).result()
             self._stop()
             raise
-        gives_logprobs = [Ability.LOGPROBS] if "logprobs" in self._offers.options else []
+        given = {"logprobs": Ability.LOGPROBS, "openings": Ability.OPENINGS}
+        abilities = [given[option] for option in given if option in self._offers.options]
         served = [url, reply.model or model, card.root if card else None]
         self._description = EngineDescription(
             engine="openai",
@@ -120,7 +123,7 @@ class OpenAIEngine:
             dtype="endpoint",
             device=self._endpoint.host,
             context_tokens=card.context_tokens if card else None,
-            abilities=frozenset({Ability.DEADLINES, *gives_logprobs}),
+            abilities=frozenset({Ability.DEADLINES, *abilities}),
         )
 
     @property
@@ -129,6 +132,9 @@ class OpenAIEngine:
 
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation | Failure]:
         return await asyncio.wrap_future(self._within(self._generate(tuple(requests))))
+
+    async def open(self, requests: Sequence[GenerationRequest]) -> list[Opening | Failure]:
+        return await asyncio.wrap_future(self._within(self._open_all(tuple(requests))))
 
     async def close(self) -> None:
         if self._loop.is_running():
@@ -155,15 +161,29 @@ class OpenAIEngine:
     # Answering
 
     async def _generate(self, requests: Sequence[GenerationRequest]) -> list[Generation | Failure]:
-        results = await asyncio.gather(*(self._answer(request) for request in requests))
-        given_up = [r for r in results if isinstance(r, _GivenUp)]
-        # What the neighbours were answered has been paid for; the next call will find nobody.
-        if given_up and not any(isinstance(r, Generation) for r in results):
-            raise TargetError(given_up[0].message)
-        return [
-            Failure(FailureKind.ENGINE, r.message) if isinstance(r, _GivenUp) else r
-            for r in results
-        ]
+        return _settled(await asyncio.gather(*map(self._answer, requests)))
+
+    async def _open_all(self, requests: Sequence[GenerationRequest]) -> list[Opening | Failure]:
+        return _settled(await asyncio.gather(*map(self._open, requests)))
+
+    async def _open(self, asked: GenerationRequest) -> Opening | Failure | _GivenUp:
+        """One token, and the likeliest that might have stood in its place."""
+        request = replace(asked, n_samples=1, sampling=Sampling(max_tokens=1))
+        if isinstance(unfit := _unfit(request), Failure):
+            return unfit
+        if "openings" not in self._offers.options:
+            message = f"{request.key}: {self._endpoint.host} does not show the likeliest tokens"
+            return Failure(FailureKind.ENGINE, message)
+        body = self._offers.body(request.sampling, 1, _seed(request.seed, 0), openings=True)
+        reply = await self._endpoint.complete(request.messages, body, 1)
+        if isinstance(reply, Trouble):
+            return self._concluded(request, reply)
+        self._unclaimed_usd += self._cost_usd(reply)
+        made = opening(reply, self._unclaimed_usd)
+        if isinstance(made, Failure):
+            return Failure(made.kind, f"{request.key}: {made.message}")
+        self._unclaimed_usd = 0.0
+        return made
 
     async def _answer(self, request: GenerationRequest) -> Generation | Failure | _GivenUp:
         """All samples of one request, in as few HTTP requests as the endpoint offers."""
@@ -217,6 +237,21 @@ class OpenAIEngine:
     def _cost_usd(self, reply: Reply) -> float:
         prompt, completion = self._prices
         return reply.usage.prompt_tokens * prompt + reply.usage.completion_tokens * completion
+
+
+def _settled(results: Sequence[A | Failure | _GivenUp]) -> list[A | Failure]:
+    """Answers for the caller. What the neighbours of one that was given up were answered has been
+    paid for, so it is kept; the next call will find nobody.
+
+    Raises:
+        TargetError: nobody was answered, and one was given up.
+    """
+    given_up = [r for r in results if isinstance(r, _GivenUp)]
+    if given_up and not any(isinstance(r, Generation | Opening) for r in results):
+        raise TargetError(given_up[0].message)
+    return [
+        Failure(FailureKind.ENGINE, r.message) if isinstance(r, _GivenUp) else r for r in results
+    ]
 
 
 def _unfit(request: GenerationRequest) -> Generation | Failure | None:

@@ -2,7 +2,7 @@
 
 One call prefills every prompt once, expands the cache to K rows and decodes all samples together;
 the log-probabilities of the sampled tokens come from that same pass. Rows that ended leave the
-batch. It knows chat templates and tensors; it does not know what the text is for.
+batch. `open` is one pass over the prompts, without a cache. It knows chat templates and tensors; it does not know what the text is for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from workers import chat, local_models
 from workers.engines.device import pick_device, pick_dtype
 from workers.engines.sampling import draw, uniforms
 from workers.interface import (
+    OPENING_TOKENS,
     Ability,
     ConfigError,
     EngineDescription,
@@ -30,6 +31,7 @@ from workers.interface import (
     FailureKind,
     Generation,
     GenerationRequest,
+    Opening,
     Sample,
     Sampling,
 )
@@ -40,6 +42,8 @@ CPU_BATCH_TOKENS = 16_384
 CUDA_CACHE_SHARE = 0.6
 # Rows that ended are cut out of the cache once they are this share of the batch: cutting copies it.
 _COMPACT_SHARE = 0.125
+# What an opening takes of the token budget.
+_ONE_TOKEN = Sampling(max_tokens=1)
 
 
 @dataclass(slots=True)
@@ -116,7 +120,9 @@ class TransformersEngine:
             device=_device_name(self._device),
             context_tokens=self._context_tokens,
             adapter=adapter,
-            abilities=frozenset({Ability.LOGPROBS, Ability.HIDDEN_STATES, Ability.ADAPTERS}),
+            abilities=frozenset(
+                {Ability.LOGPROBS, Ability.OPENINGS, Ability.HIDDEN_STATES, Ability.ADAPTERS}
+            ),
         )
         # Its own thread: the event loop of the replica stays free, and torch sees one caller.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="transformers-engine")
@@ -129,6 +135,10 @@ class TransformersEngine:
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation | Failure]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self.generate_now, tuple(requests))
+
+    async def open(self, requests: Sequence[GenerationRequest]) -> list[Opening | Failure]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self.open_now, tuple(requests))
 
     async def close(self) -> None:
         self._closing.set()
@@ -151,6 +161,66 @@ class TransformersEngine:
             for item, generation in zip(batch, self._run_or_split(batch), strict=True):
                 results[item.position] = generation
         return [r for r in results if r is not None]
+
+    def open_now(self, requests: Sequence[GenerationRequest]) -> list[Opening | Failure]:
+        """The blocking form of `open`."""
+        results: list[Opening | Failure | None] = [None] * len(requests)
+        encoded: list[_Encoded] = []
+        for position, asked in enumerate(requests):
+            request = replace(asked, n_samples=1, sampling=_ONE_TOKEN)
+            room = self._context_tokens - 1
+            ids = chat.encode(self._tokenizer, request.messages, room=room, key=request.key)
+            if isinstance(ids, Failure):
+                results[position] = ids
+            else:
+                encoded.append(_Encoded(position, request, ids))
+        for batch in self._batches(encoded):
+            for item, opening in zip(batch, self._open_or_split(batch), strict=True):
+                results[item.position] = opening
+        return [r for r in results if r is not None]
+
+    def _open_or_split(self, batch: list[_Encoded]) -> list[Opening | Failure]:
+        """The openings of a batch; halves it when memory runs out."""
+        if self._closing.is_set():
+            raise EngineDied("the engine was closed while it worked")
+        try:
+            with torch.inference_mode():
+                return list(self._open(batch))
+        except torch.OutOfMemoryError as error:
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            if len(batch) == 1:
+                key = batch[0].request.key
+                return [Failure(FailureKind.ENGINE, f"{key}: out of memory: {error}")]
+            half = len(batch) // 2
+            return self._open_or_split(batch[:half]) + self._open_or_split(batch[half:])
+
+    def _open(self, batch: list[_Encoded]) -> list[Opening]:
+        """One pass over the prompts; logits at their last position alone."""
+        ids, mask = self._pad_left([item.ids for item in batch])
+        logits = (
+            self._model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=(mask.cumsum(dim=1) - 1).clamp_(min=0),
+                use_cache=False,
+                logits_to_keep=1,
+            )
+            .logits[:, -1]
+            .float()
+        )  # (prompts, vocabulary)
+        top = logits.topk(min(OPENING_TOKENS, logits.shape[1]), dim=1)
+        # log_softmax of the few that are wanted: the others need not be written.
+        logprobs = (top.values - logits.logsumexp(dim=1, keepdim=True)).clamp_(max=0.0)
+        return [
+            Opening(tuple(map(self._token_text, tokens)), tuple(values), len(item.ids))
+            for item, tokens, values in zip(
+                batch, top.indices.tolist(), logprobs.tolist(), strict=True
+            )
+        ]
+
+    def _token_text(self, token: int) -> str:
+        return chat.token_text(self._tokenizer, token)
 
     def _batches(self, encoded: list[_Encoded]) -> list[list[_Encoded]]:
         """Requests of like length and equal sampling together, each batch within the token budget."""

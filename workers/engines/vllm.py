@@ -17,7 +17,7 @@ import multiprocessing
 import secrets
 import tempfile
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError as Cancelled
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from workers.engines import orphans, vllm_startup
 from workers.engines.parallel import Executor
 from workers.engines.vllm_environment import cache_bytes, quiet, variables, worker_threads
 from workers.interface import (
+    OPENING_TOKENS,
     Ability,
     ConfigError,
     EngineDescription,
@@ -35,6 +36,7 @@ from workers.interface import (
     FailureKind,
     Generation,
     GenerationRequest,
+    Opening,
     Sample,
     Sampling,
 )
@@ -153,7 +155,7 @@ class VllmEngine:
             device="cpu" if on_cpu else _device_name(),
             context_tokens=self._context_tokens,
             adapter=adapter,
-            abilities=frozenset({Ability.LOGPROBS, Ability.ADAPTERS}),
+            abilities=frozenset({Ability.LOGPROBS, Ability.OPENINGS, Ability.ADAPTERS}),
             max_sequences=int(self._llm.vllm_config.scheduler_config.max_num_seqs),
         )
 
@@ -167,7 +169,10 @@ class VllmEngine:
         return self._guard.pids
 
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation | Failure]:
-        return await self._call(self._answer_all(tuple(requests)))
+        return await self._call(self._all(self._answer, tuple(requests)))
+
+    async def open(self, requests: Sequence[GenerationRequest]) -> list[Opening | Failure]:
+        return await self._call(self._all(self._open, tuple(requests)))
 
     async def sleep(self, level: int = 1) -> None:
         """Give the GPU's memory back: level 1 keeps the weights in main memory, 2 drops them.
@@ -208,10 +213,12 @@ class VllmEngine:
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _answer_all(
-        self, requests: Sequence[GenerationRequest]
-    ) -> list[Generation | Failure]:
-        work = asyncio.gather(*map(self._answer, requests))
+    async def _all(
+        self,
+        answer: Callable[[GenerationRequest], Coroutine[Any, Any, T]],
+        requests: Sequence[GenerationRequest],
+    ) -> list[T]:
+        work = asyncio.gather(*map(answer, requests))
         try:
             # vLLM tells those who wait for tokens that its core died, but not all who wait for it.
             while not (await asyncio.wait({work}, timeout=_LIVENESS_S))[0]:
@@ -224,22 +231,59 @@ class VllmEngine:
                 work.cancel()
 
     async def _answer(self, request: GenerationRequest) -> Generation | Failure:
-        from vllm import TokensPrompt
-        from vllm.exceptions import VLLMError
-        from vllm.v1.engine.exceptions import EngineDeadError
-
         room = self._context_tokens - request.sampling.max_tokens
         ids = chat.encode(self._tokenizer, request.messages, room=room, key=request.key)
         if isinstance(ids, Failure):
             return ids
         if request.n_samples == 0:
             return Generation((), len(ids))
+        outputs = await self._outputs(request.key, ids, self._sampling_params(request))
+        if isinstance(outputs, Failure):
+            return outputs
+        return self._generation(request, outputs, len(ids))
+
+    async def _open(self, request: GenerationRequest) -> Opening | Failure:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        room = self._context_tokens - 1
+        ids = chat.encode(self._tokenizer, request.messages, room=room, key=request.key)
+        if isinstance(ids, Failure):
+            return ids
+        params = SamplingParams(
+            temperature=0.0,  # what is drawn is not looked at
+            max_tokens=1,
+            logprobs=OPENING_TOKENS,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        outputs = await self._outputs(request.key, ids, params)
+        if isinstance(outputs, Failure):
+            return outputs
+        if not outputs or not outputs[0].logprobs:
+            if self._closing or self._llm.errored:
+                raise EngineDied("vllm: the engine was closed while it worked")
+            return Failure(FailureKind.ENGINE, f"{request.key}: vllm ended the request early")
+        found = ((value.logprob, token) for token, value in outputs[0].logprobs[0].items())
+        likeliest = sorted(found, key=lambda pair: (-pair[0], pair[1]))[:OPENING_TOKENS]
+        return Opening(
+            tuple(chat.token_text(self._tokenizer, token) for _, token in likeliest),
+            tuple(min(0.0, float(logprob)) for logprob, _ in likeliest),
+            len(ids),
+        )
+
+    async def _outputs(self, key: str, ids: list[int], params: Any) -> Sequence[Any] | Failure:
+        """What vLLM makes of one prompt; a failure where it refuses this request alone."""
+        from vllm import TokensPrompt
+        from vllm.exceptions import VLLMError
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         outputs: Sequence[Any] = ()
         try:
             async for answer in self._llm.generate(
                 TokensPrompt(prompt_token_ids=ids),
-                self._sampling_params(request),
-                f"{request.key}-{next(self._requests)}",
+                params,
+                f"{key}-{next(self._requests)}",
                 lora_request=self._lora,
             ):
                 outputs = answer.outputs
@@ -249,8 +293,8 @@ class VllmEngine:
             if self._llm.errored:
                 raise EngineDied("vllm: the engine cannot go on") from error
             said = vllm_startup.one_line(str(error.__cause__ or error))
-            return Failure(FailureKind.ENGINE, f"{request.key}: {said}")
-        return self._generation(request, outputs, len(ids))
+            return Failure(FailureKind.ENGINE, f"{key}: {said}")
+        return outputs
 
     def _sampling_params(self, request: GenerationRequest) -> Any:
         from vllm import SamplingParams
