@@ -30,4 +30,11 @@ class Algorithm(Protocol):
         """The next thing to propose; None when there is nothing until more outcomes are heard."""
 
     def hear(self, outcome: Outcome, *, over_refusal: bool) -> None:
-        """Take note of how a proposal ended, seeds included."""
+        """Take note of how a proposal ended, seeds included.
+
+        An outcome of the operator `resample` brings a better founded score of a prompt that was heard
+        of before; it is no new candidate.
+        """
+
+    def bar(self) -> float:
+        """The fitness that a newcomer has to exceed for a place; -inf where there is room for all."""
