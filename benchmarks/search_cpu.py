@@ -5,7 +5,7 @@
 CPU time of one process with one BLAS thread: the novelty gate (batches of 24), `choose` and `hear` of
 the default algorithm, and the predictor's `predict` (batches of 24) and `learn`. Vectors are synthetic:
 unit, 384 dimensions, clustered, with axes of falling weight; ten topics; no model, no store. The
-archive is filled first; while it is measured every second candidate is an over-refusal. The
+archive is filled first, without competition, and a fifth as many niches of over-refusals; while it is measured every second candidate is an over-refusal. The
 predictor's refits happen seldom: their cost at full memory is measured once and spread over the
 evaluations until the next (a quarter of what is known).
 
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from evo.algorithms.steady_state import SteadyState
+from evo.archive import Member
 from evo.config import SearchConfig
 from evo.novelty import NoveltyMemory
 from evo.types import MUTATIONS, Assignment, Candidate, Outcome
@@ -68,11 +69,21 @@ def measured(size: int, n_candidates: int) -> dict[str, float]:
     index = 0
     while len(search.archive) < size:
         for vector in vectors(min(4096, size), rng):
-            search.hear(outcome(index, vector, -rng.exponential(2.0)), over_refusal=index % 5 == 0)
+            if len(search.archive) == size:
+                break
+            heard = outcome(index, vector, -rng.exponential(2.0))
+            if heard.evaluation and heard.candidate:  # straight in: asking each takes minutes
+                member = Member(heard.candidate, heard.evaluation.score)
+                search.archive._see(member, vector)
+                nobody = np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.float32)
+                search.archive._enter(index, member, vector, *nobody)
+            if index % 5 == 0:
+                search._niches.add(vector)
             memory.add(vector)
             index += 1
     spent = dict.fromkeys(("gate", "choose", "hear", "predict", "learn"), 0.0)
     predictor = RefusalPredictor()
+    RefusalPredictor().learn(vectors(40, rng), list(rng.random(40)))  # imports
     known = vectors(min(size, 6000), rng)
     began = time.process_time()
     predictor.learn(known, list(rng.random(len(known))))
