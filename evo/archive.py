@@ -188,5 +188,4 @@ class Archive:
         if last != place:
             rank = self._rank_in_topic[place]
             topic[rank], self._rank_in_topic[last] = last, rank
-        beside, _ = self.vectors.within(self.vectors.rows[place], CROWD)
-        self._crowding.left(place, beside)
+        self._crowding.left(place)

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CROWD = 0.75  # cosine from which a neighbour is felt
+CROWD = 0.8  # cosine from which a neighbour is felt
 _NEIGHBOURS = 5
 
 
@@ -27,7 +27,7 @@ class Crowding:
     def __init__(self) -> None:
         self._n = 0
         self._cosines = np.full((64, _NEIGHBOURS), CROWD, dtype=np.float32)
-        self._places = np.full((64, _NEIGHBOURS), -1, dtype=np.intp)
+        self._places = np.full((64, _NEIGHBOURS), -1, dtype=np.int32)
 
     def __len__(self) -> int:
         return self._n
@@ -58,9 +58,9 @@ class Crowding:
         self._cosines[beside[nearer], farthest[nearer]] = cosines[nearer]
         self._places[beside[nearer], farthest[nearer]] = place
 
-    def left(self, place: int, beside: NDArray[np.intp]) -> None:
-        """The vector at a place is gone; `beside` are the places within `CROWD` of it, (k,)."""
-        rows, columns = np.nonzero(self._places[beside] == place)
-        self._cosines[beside[rows], columns] = CROWD
-        self._places[beside[rows], columns] = -1
+    def left(self, place: int) -> None:
+        """The vector at a place is gone."""
+        rows, columns = np.nonzero(self._places[: self._n] == place)
+        self._cosines[rows, columns] = CROWD
+        self._places[rows, columns] = -1
         self._cosines[place], self._places[place] = CROWD, -1
