@@ -60,7 +60,9 @@ class Crowding:
 
     def left(self, place: int) -> None:
         """The vector at a place is gone."""
-        rows, columns = np.nonzero(self._places[: self._n] == place)
+        # Flat: np.nonzero of two dimensions is 25 times slower.
+        found = np.flatnonzero(self._places.reshape(-1)[: self._n * _NEIGHBOURS] == place)
+        rows, columns = np.divmod(found, _NEIGHBOURS)
         self._cosines[rows, columns] = CROWD
         self._places[rows, columns] = -1
         self._cosines[place], self._places[place] = CROWD, -1
