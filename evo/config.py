@@ -265,6 +265,10 @@ class SearchConfig(Section):
     confidence_weight: float = Field(DEFAULT_WEIGHT, ge=0.0)
     entropy_weight: float = Field(0.0, ge=0.0)
     recombination: float = Field(0.25, ge=0.0, le=1.0)
+    bandit: bool = True
+    archive: bool = True
+    islands: bool = True
+    migration: float = Field(0.1, ge=0.0, le=1.0)
     batch: int = Field(24, ge=1)
     in_flight: int | None = Field(None, ge=1)
 

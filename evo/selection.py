@@ -58,6 +58,51 @@ def winner(quality: NDArray[np.float64], rng: np.random.Generator) -> int:
     return int(drawn[np.argmax(quality[drawn])])
 
 
+def determinantal(
+    vectors: NDArray[np.float32], quality: NDArray[np.float64], k: int, ridge: float = 1e-3
+) -> list[int]:
+    """A subset that is good and unlike, by greedy determinantal selection.
+
+    The greedy maximum of det L_Y over |Y| = k with L = diag(q) (V V^T + ridge I) diag(q), by the
+    incremental Cholesky of Chen, Zhang and Zhou (arXiv 1709.05135, Algorithm 1): O(n k (k + dim)).
+
+    Args:
+        vectors: V, (n, dim), unit rows.
+        quality: q, (n,), positive; only its ratios count.
+        k: how many; all where there are fewer.
+        ridge: what lets more than dim be chosen; equals follow each other last.
+
+    Returns:
+        min(k, n) places in the order in which they were chosen; the first has the highest quality.
+
+    Raises:
+        ValueError: a quality is not positive and finite.
+    """
+    n = len(vectors)
+    if len(quality) != n:
+        raise ValueError(f"{n} vectors and {len(quality)} qualities; give one for each")
+    if not (np.isfinite(quality) & (quality > 0)).all():
+        raise ValueError("qualities of a determinantal selection must be positive and finite")
+    rows = vectors.astype(np.float64)
+    q = np.asarray(quality, dtype=np.float64) / (quality.max() if n else 1.0)
+    wanted = min(k, n)
+    factors = np.zeros((max(wanted, 0), n))  # rows of the Cholesky factor
+    gains = q**2 * (
+        np.einsum("ij,ij->i", rows, rows) + ridge
+    )  # what each would multiply det L_Y by
+    chosen: list[int] = []
+    for step in range(wanted):
+        best = int(gains.argmax())
+        chosen.append(best)
+        row = q[best] * q * (rows @ rows[best])
+        row[best] += q[best] ** 2 * ridge
+        row -= factors[:step, best] @ factors[:step]
+        factors[step] = row / np.sqrt(max(gains[best], np.finfo(float).tiny))
+        gains = np.maximum(gains - factors[step] ** 2, 0.0)
+        gains[chosen] = -1.0
+    return chosen
+
+
 def distinct(
     vectors: NDArray[np.float32], fitness: NDArray[np.float64], nearest: float
 ) -> list[int]:

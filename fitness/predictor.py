@@ -23,25 +23,44 @@ Guess = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 FEWEST = 20  # evaluations before anything is learned from them
 GROWTH = 1.25  # refitted when there are so many times more
+MOST = 2000  # evaluations kept of each side, refused or answered; a refit costs no more than that
 _LANDMARKS, _GAMMA, _C = 400, 1.0, 10.0
+
+
+class _Side:
+    """A uniform sample of the evaluations on one side of one half (reservoir sampling)."""
+
+    def __init__(self, seed: int) -> None:
+        self.seen = 0
+        self.kept: list[tuple[int, NDArray[np.float32], float]] = []  # arrival, vector, rate
+        self._rng = np.random.default_rng(seed)
+
+    def take(self, arrival: int, vector: NDArray[np.float32], rate: float) -> None:
+        self.seen += 1
+        if len(self.kept) < MOST:
+            self.kept.append((arrival, vector, rate))
+        elif (place := int(self._rng.integers(self.seen))) < MOST:
+            self.kept[place] = arrival, vector, rate
 
 
 class RefusalPredictor:
     """P(refusal) of prompts of one target, from unit vectors of one embedder.
 
     Until `FEWEST` evaluations are known, or while all were alike, it says their mean (0.5 of none).
-    Deterministic: the same evaluations in the same order and portions give the same predictor.
+    Learns from at most `MOST` refused and `MOST` answered prompts, each weighed by how many it stands
+    for. Deterministic: the same evaluations in the same order and portions give the same predictor.
     """
 
     def __init__(self) -> None:
-        self._vectors: list[NDArray[np.float32]] = []
-        self._rates: list[float] = []
+        self._n = 0
+        self._total = 0.0
+        self._answered, self._refused = _Side(0), _Side(1)
         self._fitted_on = 0
         self._model: Any = None
         self._guess: Guess | None = None
 
     def __len__(self) -> int:
-        return len(self._rates)
+        return self._n
 
     def learn(self, vectors: NDArray[np.float32], rates: Sequence[float]) -> None:
         """Take evaluations in: vectors (n, dim), refusal rates (n,) in [0, 1].
@@ -52,8 +71,10 @@ class RefusalPredictor:
         for vector, rate in zip(vectors, rates, strict=True):
             if not 0.0 <= rate <= 1.0:
                 raise ValueError(f"a refusal rate must be in [0, 1], got {rate}")
-            self._vectors.append(np.asarray(vector, dtype=np.float32))
-            self._rates.append(float(rate))
+            side = self._refused if rate >= 0.5 else self._answered
+            side.take(self._n, np.array(vector, dtype=np.float32), float(rate))
+            self._n += 1
+            self._total += float(rate)
         if len(self) >= max(FEWEST, GROWTH * self._fitted_on):
             self._fit()
 
@@ -66,7 +87,7 @@ class RefusalPredictor:
         """P(refusal), (n,), of prompts by their vectors (n, dim)."""
         asked = np.asarray(vectors, dtype=np.float32)
         if self._model is None or not len(asked):
-            return np.full(len(asked), np.mean(self._rates) if self._rates else 0.5)
+            return np.full(len(asked), self._total / self._n if self._n else 0.5)
         return _refused(self._model, asked)
 
     def _fit(self) -> None:
@@ -74,8 +95,20 @@ class RefusalPredictor:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
 
-        x, rate = np.stack(self._vectors), np.array(self._rates)
-        self._fitted_on = len(rate)
+        self._fitted_on = self._n
+        rows = sorted(
+            (
+                (arrival, vector, rate, side.seen / len(side.kept))
+                for side in (self._answered, self._refused)
+                for arrival, vector, rate in side.kept
+            ),
+            key=lambda row: row[0],
+        )
+        x = np.stack([vector for _, vector, _, _ in rows])  # (n, dim)
+        rate = np.array([rate for _, _, rate, _ in rows])
+        weight = np.array([weight for *_, weight in rows])  # 1 while everything is kept
+        # Rescaled, so that the regularisation is that of the rows there are.
+        weight /= weight.mean()
         if rate.max() == rate.min():
             return
         kernel = Nystroem(gamma=_GAMMA, n_components=min(_LANDMARKS, len(x)), random_state=0)
@@ -84,7 +117,7 @@ class RefusalPredictor:
         regression = LogisticRegression(C=_C, max_iter=2000).fit(
             np.vstack([features, features]),
             np.repeat([1, 0], len(x)),
-            sample_weight=np.concatenate([rate, 1.0 - rate]),
+            sample_weight=np.concatenate([weight * rate, weight * (1.0 - rate)]),
         )
         self._model = make_pipeline(kernel, regression)
         self._guess = partial(_refused, self._model)

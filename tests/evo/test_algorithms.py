@@ -144,3 +144,24 @@ def test_a_seed_whose_mutants_are_all_turned_away_goes_on() -> None:
             search.tell(outcome(search, assignment, None))
         rounds += 1
     assert search.ended["not_harmless"] == ROUNDS * len(MUTATIONS)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+@pytest.mark.parametrize("off", [{}, {"search__bandit": False}, {"search__archive": False}])
+def test_recombination_never_exceeds_its_share(share: float, off: dict[str, bool]) -> None:
+    settings = config(search__algorithm="steady-state", search__recombination=share, **off)
+    asked = told(Search(settings, SEEDS), 200)[len(SEEDS) :]
+    found = sum(a.strategy is Strategy.RECOMBINATION for a in asked)
+    assert (found == 0) if share == 0.0 else (0 < found <= share * len(asked))
+
+
+def test_without_the_archive_parents_are_over_refusals() -> None:
+    settings = config(search__algorithm="steady-state", search__archive=False)
+    search = Search(settings, SEEDS)
+    for seed in search.ask(len(SEEDS)):
+        search.tell(outcome(search, seed, -3.0))
+    (first,) = search.ask(1)
+    assert first.parents[0].strategy is Strategy.SEED
+    hit = outcome(search, first, -0.1)
+    search.tell(hit)
+    assert {a.parents[0] for a in search.ask(20)} == {hit.candidate}

@@ -1,4 +1,4 @@
-"""The novelty memory: as exact as the product with every vector, bounded, forgetting the oldest."""
+"""Neighbours and the novelty memory: as exact as the product with every vector, bounded, forgetting the oldest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from evo.neighbours import Neighbours
 from evo.novelty import NoveltyMemory
 
 
@@ -47,9 +48,38 @@ def test_it_remembers_the_newest_and_its_memory_is_bounded() -> None:
         memory.add(vector)
     assert len(memory) == 100
     assert memory.nearest(vectors[150:], 0.999) == pytest.approx(1.0)
-    assert memory._rows is not None
-    assert memory._rows.shape == (100, 16)
+    assert (memory.nearest(vectors[:150], 0.999) == -1.0).all()
 
 
 def test_an_empty_memory_knows_nothing_near() -> None:
     assert NoveltyMemory().nearest(units(3, 8, 0), 0.5).tolist() == [-1.0] * 3
+
+
+@pytest.mark.parametrize("n", [200, 1500])  # before and after there are axes
+@pytest.mark.parametrize("spread", [0.02, 0.5, 2.0])
+def test_all_within_a_cosine_are_found_with_their_places_after_replacements(
+    n: int, spread: float
+) -> None:
+    rows, news = units(n, 48, 1, spread), units(n, 48, 2, spread)
+    neighbours = Neighbours()
+    assert [neighbours.add(v) for v in rows] == list(range(n))
+    for place in range(0, n, 3):
+        neighbours.replace(place, news[place])
+        rows[place] = news[place]
+    asked = units(20, 48, 3, spread)
+    cosines = asked @ rows.T
+    for least in (0.0, 0.5, 0.9):
+        nearest, best = neighbours.nearest(asked, least)
+        for i, vector in enumerate(asked):
+            places, found = neighbours.within(vector, least)
+            sure = set(np.flatnonzero(cosines[i] >= least + 1e-5))
+            assert sure <= set(places) <= set(np.flatnonzero(cosines[i] >= least - 1e-5))
+            assert found == pytest.approx(cosines[i][places], abs=1e-5)
+            if sure:
+                assert best[i] == pytest.approx(cosines[i].max(), abs=1e-5)
+                assert cosines[i][nearest[i]] == pytest.approx(best[i], abs=1e-5)
+
+
+def test_a_place_that_is_not_there_cannot_be_replaced() -> None:
+    with pytest.raises(IndexError, match="place 0 of 0"):
+        Neighbours().replace(0, units(1, 4, 0)[0])

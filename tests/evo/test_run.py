@@ -111,7 +111,8 @@ def test_what_proposers_and_gates_cost_is_borne_by_the_outcomes_of_the_batch() -
 
 
 def test_what_is_not_harmless_or_not_novel_costs_no_evaluation() -> None:
-    seeds = [*SEEDS, Seed("a forbidden thing", "test"), Seed("a delicate thing", "test")]
+    harmful = [Seed("a forbidden thing", "test"), Seed("a delicate thing", "test")]
+    seeds = [*SEEDS, *harmful, Seed(SEEDS[0].text.upper(), "test")]
     recorder, evaluator = MemoryRecorder(), FakeEvaluator()
     asyncio.run(loop(config(), evaluator, recorder, seeds=seeds).run())
     assert not any("forbidden" in text or "delicate" in text for text in evaluator.asked)

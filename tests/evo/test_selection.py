@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from evo.archive import Added, Archive, Member, Vectors
-from evo.bandit import PAPER_SUCCESS, Bandit
+from evo.archive import Added, Archive, Member
+from evo.bandit import PAPER_SUCCESS, Bandit, Uniform
 from evo.budget import Spent, most_proposals, room, stop_reason
+from evo.collapse import WINDOW, CollapseWatch, effective_clusters
 from evo.config import BudgetConfig
-from evo.selection import distinct, novelty, ranks, tournament
+from evo.islands import Islands
+from evo.mating import pool
+from evo.selection import determinantal, distinct, novelty, ranks, tournament
 from evo.types import MUTATIONS, Candidate, Strategy
 from fitness.types import Score
 
@@ -97,15 +100,136 @@ def test_a_newcomer_beside_a_member_competes_with_that_one_alone() -> None:
     assert archive.vectors.rows == pytest.approx(np.stack([near_east, west]))
 
 
-def test_vectors_grow_and_answer_with_every_cosine() -> None:
-    vectors = Vectors()
-    assert vectors.similarities(unit(0)[0]).shape == (0,)
-    angles = np.linspace(0, 179, 200)
-    for vector in unit(*angles):
-        vectors.add(vector)
-    assert len(vectors) == 200
-    found = vectors.similarities(unit(0)[0])
-    assert found == pytest.approx(np.cos(np.deg2rad(angles)), abs=1e-5)
+def test_the_bar_is_that_of_the_weakest_once_the_archive_is_full() -> None:
+    archive = Archive(capacity=2)
+    assert archive.bar() == -np.inf
+    for name, fitness, vector in zip("ab", (-3.0, -1.0), unit(0, 90), strict=True):
+        archive.add(member(name, fitness), vector)
+    assert archive.bar() == -3.0
+    assert archive.rescore("a", member("a", -0.5).score)
+    assert archive.bar() == -1.0
+    assert not archive.rescore("nobody", member("a", -0.5).score)
+
+
+@given(st.integers(0, 10**6), st.integers(2, 30), st.integers(5, 80))
+def test_an_archive_keeps_its_books(seed: int, capacity: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    archive, best = Archive(capacity), -np.inf
+    for i in range(n):
+        vector = rng.normal(size=4)
+        vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+        topic, fitness = "abc"[rng.integers(3)], float(rng.normal())
+        candidate = Candidate(str(i), "", "lexical", Strategy.ANGER, (), topic, "")
+        bar = archive.bar()
+        added = archive.add(Member(candidate, member("", fitness).score), vector)
+        best = max(best, fitness)
+        assert added is not Added.NEW or fitness > bar
+    assert len(archive) <= capacity
+    assert archive.fitness.max() == best
+    assert archive.fitness.tolist() == [m.score.fitness for m in archive.members]
+    by_topic = {t: sorted(archive.places(t)) for t in archive.topics}
+    assert sorted(p for places in by_topic.values() for p in places) == list(range(len(archive)))
+    assert all(archive.members[p].candidate.topic == t for t, ps in by_topic.items() for p in ps)
+    assert max(cell.elite.score.fitness for cell in archive.cells.values()) == best
+    assert sum(cell.seen for cell in archive.cells.values()) == n
+    # Never under the exact mean distance to the nearest five, where none is farther than CROWD.
+    cosines = archive.vectors.rows @ archive.vectors.rows.T
+    np.fill_diagonal(cosines, 0.0)
+    nearest = np.sort(np.maximum(np.pad(cosines, ((0, 0), (0, 5))), 0.8), axis=1)[:, -5:]
+    exact = 1.0 - nearest.mean(axis=1)
+    kept = archive.novelty(np.arange(len(archive)))
+    assert (kept >= exact - 1e-5).all()
+    if capacity >= n and len(archive) == n:  # nobody left
+        assert kept == pytest.approx(exact, abs=1e-5)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 7), st.integers(1, 5))
+def test_a_determinantal_choice_is_the_greedy_one_of_brute_force(seed: int, n: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(n, 5))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    q = np.exp(rng.normal(size=n))
+    kernel = q[:, None] * (rows @ rows.T + 1e-3 * np.eye(n)) * q
+    chosen = determinantal(rows.astype(np.float32), q, k)
+    assert len(set(chosen)) == len(chosen) == min(k, n)
+
+    def volume(subset: list[int]) -> float:
+        return float(np.linalg.det(kernel[np.ix_(subset, subset)]))
+
+    for step in range(len(chosen)):
+        best = max(volume([*chosen[:step], i]) for i in range(n) if i not in chosen[:step])
+        assert volume(chosen[: step + 1]) == pytest.approx(best, rel=1e-3)
+
+
+def test_a_determinantal_choice_takes_the_best_of_unlike_and_leaves_a_double_for_last() -> None:
+    assert determinantal(unit(0, 90), np.array([1.0, 2.0]), 2) == [1, 0]
+    assert determinantal(unit(0, 0, 90), np.array([3.0, 2.9, 0.5]), 3) == [0, 2, 1]
+    assert determinantal(unit(), np.array([]), 3) == []
+    with pytest.raises(ValueError, match="positive"):
+        determinantal(unit(0), np.array([0.0]), 1)
+
+
+def test_a_pool_has_parents_of_its_topics_alone_each_once() -> None:
+    archive, rng = Archive(500), np.random.default_rng(0)
+    for i in range(400):
+        vector = rng.normal(size=32)
+        candidate = Candidate(str(i), "", "lexical", Strategy.ANGER, (), "ab"[i % 2], "")
+        vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+        archive.add(Member(candidate, member("", float(rng.normal())).score), vector)
+    found = pool(archive, ["a"], rng)
+    assert {p.topic for p in found.parents} == {"a"}
+    assert len({p.prompt_id for p in found.parents}) == len(found.parents) == 16
+    one = found.parents[0].prompt_id
+    assert all(p and p.prompt_id != one for p in (found.draw(rng, one) for _ in range(50)))
+
+
+def test_an_island_that_yields_is_chosen_more_and_no_other_is_given_up() -> None:
+    islands, rng = Islands(), np.random.default_rng(0)
+    for i in range(300):
+        islands.learn("rich", i % 2 == 0)
+        islands.learn("poor", False)
+    chosen = [islands.choose(["rich", "poor"], rng) for _ in range(500)]
+    assert chosen.count("rich") > 400
+    assert chosen.count("poor") > 20
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=20))
+def test_effective_clusters_are_between_one_and_their_number(sizes: list[int]) -> None:
+    assert 1 - 1e-9 <= effective_clusters(sizes) <= len(sizes) + 1e-9
+    assert effective_clusters([3] * len(sizes)) == pytest.approx(len(sizes))
+
+
+def test_a_collapse_is_seen_counted_once_and_over_when_there_is_variety_again() -> None:
+    watch = CollapseWatch()
+    for i in range(WINDOW):
+        watch.note(i)
+    assert watch.effective == pytest.approx(WINDOW)
+    for _ in range(150):
+        watch.note(0)
+    assert (watch.collapsed, watch.collapses) == (True, 1)
+    for i in range(WINDOW):
+        watch.note(1000 + i)
+    assert (watch.collapsed, watch.collapses) == (False, 1)
+
+
+def test_a_collapse_that_lasts_becomes_the_measure() -> None:
+    watch = CollapseWatch()
+    for i in range(WINDOW):
+        watch.note(i)
+    for i in range(4 * WINDOW):
+        watch.note(i % 3)
+    assert (watch.collapsed, watch.collapses) == (False, 1)
+    assert watch.best < 10
+
+
+def test_without_the_bandit_all_arms_are_alike() -> None:
+    rng, arms = np.random.default_rng(0), Uniform(["a", "b", "c"])
+    for _ in range(100):
+        arms.learn("a", won=True)
+    drawn = [arms.choose(rng) for _ in range(900)]
+    assert min(drawn.count(arm) for arm in "abc") > 240
+    assert "a" not in {arms.choose(rng, frozenset("a")) for _ in range(50)}
+    assert "a" not in {Bandit({"a": 0.9, "b": 0.1}).choose(rng, frozenset("a")) for _ in range(50)}
 
 
 def test_a_bandit_starts_from_the_paper_and_learns_what_wins() -> None:

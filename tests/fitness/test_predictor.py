@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fitness.predictor import FEWEST, RefusalPredictor
+from fitness.predictor import FEWEST, MOST, RefusalPredictor
 
 
 def prompts(n: int, seed: int) -> tuple[NDArray[np.float32], list[float]]:
@@ -71,3 +71,14 @@ def test_a_rate_that_is_none_is_an_error(rate: float) -> None:
 def test_as_many_rates_as_vectors() -> None:
     with pytest.raises(ValueError, match="zip"):
         RefusalPredictor().learn(np.zeros((2, 4), dtype=np.float32), [0.5])
+
+
+def test_what_it_keeps_is_bounded_and_its_base_rate_is_that_of_all() -> None:
+    vectors, _ = prompts(5 * MOST, 0)
+    rng = np.random.default_rng(0)
+    rates = (rng.random(5 * MOST) < 0.1).astype(float)  # chance alone, one in ten
+    predictor = RefusalPredictor()
+    predictor.learn(vectors, list(rates))
+    assert len(predictor) == 5 * MOST
+    assert len(predictor._answered.kept) == MOST
+    assert predictor.predict(vectors[:500]).mean() == pytest.approx(0.1, abs=0.06)
