@@ -262,9 +262,7 @@ class _Session:
             side_costs=self._side_costs.take,
         )
         pending = store.pending(claim.run_id)
-        # The released code's fitness is made of the samples themselves.
-        outcomes = store.replay(claim.run_id, samples=config.search.reference)
-        differing = loop.replay(outcomes, pending, claim.wall_s)
+        differing = loop.replay(store.replay(claim.run_id), pending, claim.wall_s)
         watched = Watched(
             claim.run_id,
             claim.name,
