@@ -74,7 +74,7 @@ async def confirm(
                 prompt=one.outcome.candidate.text,
                 samples_first=FRESH,
                 samples_max=FRESH,
-                top_up_at=config.search.threshold,
+                threshold=config.search.threshold,
                 seed=derive(0, "confirmation", _id(one)),  # the same for all runs, of none of them
             )
         )

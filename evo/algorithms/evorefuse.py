@@ -126,6 +126,9 @@ class EvoRefuse:
                 return Choice(operator, chain.strategies.pop(), (chain.incumbent,))
         return None
 
+    def bar(self) -> float:
+        return -math.inf
+
     def hear(self, outcome: Outcome, *, over_refusal: bool) -> None:
         candidate, evaluation = outcome.candidate, outcome.evaluation
         if outcome.assignment.strategy is Strategy.SEED:
@@ -140,10 +143,6 @@ class EvoRefuse:
         if evaluation and candidate:
             chain.offspring.append((candidate, self._fitness(evaluation)))
         self._go_on(chain)
-
-    def bar(self) -> float:
-        """Every mutant has to be scored: a round is the best of a given number."""
-        return -math.inf
 
     def _fitness(self, evaluation: Evaluation) -> float:
         return reference_fitness(evaluation) if self._reference else evaluation.score.fitness

@@ -113,6 +113,10 @@ class OrFuzz:
             if evaluation and candidate:
                 self._add(self._category(candidate.topic), candidate)
             return
+        if (
+            assignment.operator == "resample"
+        ):  # more samples of a known prompt; the paper has no such
+            return
         worth = 0.0
         if evaluation:
             harmful = [d.p_harmful for d in outcome.gate_decisions if d.p_harmful is not None]

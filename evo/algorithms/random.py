@@ -24,11 +24,10 @@ class RandomSearch:
         strategy = MUTATIONS[rng.integers(len(MUTATIONS))]
         return Choice(operator, strategy, (self._seeds[rng.integers(len(self._seeds))],))
 
+    def bar(self) -> float:
+        return -math.inf
+
     def hear(self, outcome: Outcome, *, over_refusal: bool) -> None:
         candidate = outcome.candidate
         if outcome.evaluation and candidate and candidate.strategy is Strategy.SEED:
             self._seeds.append(candidate)
-
-    def bar(self) -> float:
-        """There are no places to win."""
-        return -math.inf
