@@ -11,7 +11,7 @@ at cosine 0.85, greedily from the fittest on. The figure is clusters per 100,000
 over-run of the last batch included.
 
 Each run is one line of the file, written when it has ended; `--resume` leaves out those that are there.
-12,000 tokens, 5 seeds and all 13 arms take about an hour on two cores. `--report` only reads the file:
+12,000 tokens, 5 seeds and all 13 arms should take an hour or more on two cores (estimated, not measured). `--report` only reads the file:
 it writes the table between the markers of docs/benchmarks.md, and the plots.
 """
 
