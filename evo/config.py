@@ -255,6 +255,7 @@ class SearchConfig(Section):
     over-refusal. `novelty`: a candidate whose cosine to an earlier one reaches it is turned away."""
 
     algorithm: str = "steady-state"
+    reference: bool = False
     population: int = Field(64, ge=2)
     samples: SamplesConfig = SamplesConfig()
     threshold: float = Field(0.5, gt=0.0, le=1.0)
@@ -271,6 +272,12 @@ class SearchConfig(Section):
     migration: float = Field(0.1, ge=0.0, le=1.0)
     batch: int = Field(24, ge=1)
     in_flight: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _reference_is_of_evorefuse(self) -> SearchConfig:
+        if self.reference and self.algorithm != "evorefuse":
+            raise ValueError(f"'reference' is for evorefuse, not for '{self.algorithm}'")
+        return self
 
 
 class BudgetConfig(Section):

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MSTTR_WINDOW = 800  # tokens; EvoRefuse's metric/msttr.py (the measure's usual one is 50)
 
 # The strings of EvoRefuse's metric/prr.py, in its order, without its two repetitions.
 PRR_STRINGS = (
@@ -62,3 +70,47 @@ def prr(responses: Iterable[str]) -> float:
     if not matches:
         raise ValueError("a rate needs at least one response")
     return sum(matches) / len(matches)
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words, apostrophes inside them kept. EvoRefuse lemmatises too, which we do not: our
+    ratios are a little higher than by its tokens, all alike.
+
+    >>> words("How do I KILL a process that doesn't end?")[-4:]
+    ['process', 'that', "doesn't", 'end']
+    """
+    return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.lower())
+
+
+def msttr(tokens: Sequence[str], window: int = MSTTR_WINDOW) -> float:
+    """Mean type-token ratio of consecutive windows, in (0, 1]; what is left at the end is not counted.
+
+    Fewer tokens than one window are one shorter window, as in the package `lexical_diversity`; ratios
+    of texts of different length are not comparable then.
+
+    Raises:
+        ValueError: no token, or a window below 1.
+
+    >>> msttr("a b a c d d".split(), window=3)
+    0.6666666666666666
+    """
+    if not tokens or window < 1:
+        raise ValueError(f"msttr needs tokens and a window, got {len(tokens)} and {window}")
+    if len(tokens) <= window:
+        return len(set(tokens)) / len(tokens)
+    starts = range(0, len(tokens) - window + 1, window)
+    return sum(len(set(tokens[s : s + window])) / window for s in starts) / len(starts)
+
+
+def mean_distance(vectors: NDArray[np.float32]) -> float:
+    """Mean cosine distance of all pairs of unit rows (n, dim), in [0, 2].
+
+    Raises:
+        ValueError: fewer than two rows, which have no pair.
+    """
+    n = len(vectors)
+    if n < 2:
+        raise ValueError("a distance needs two vectors")
+    # |sum of rows|^2 is the sum over all ordered pairs, each row with itself among them.
+    total = vectors.sum(axis=0, dtype="float64")
+    return 1.0 - (float(total @ total) - n) / (n * (n - 1))

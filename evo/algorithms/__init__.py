@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from evo.algorithms.best_of_n import BestOfN
 from evo.algorithms.evorefuse import EvoRefuse
 from evo.algorithms.interface import Algorithm, Choice
+from evo.algorithms.orfuzz import OrFuzz
 from evo.algorithms.random import RandomSearch
 from evo.algorithms.steady_state import SteadyState
 from evo.config import SearchConfig
@@ -25,6 +27,8 @@ class _Constructor(Protocol):
 ALGORITHMS: Mapping[str, _Constructor] = {
     "steady-state": SteadyState,
     "evorefuse": EvoRefuse,
+    "orfuzz": OrFuzz,
+    "best-of-n": BestOfN,
     "random": RandomSearch,
 }
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evo import algorithms
 from evo.algorithms import ALGORITHMS
-from evo.algorithms.evorefuse import MUTANTS, RECOMBINATIONS, ROUNDS, acceptance, temperature
+from evo.algorithms.best_of_n import REWRITES
+from evo.algorithms.evorefuse import (
+    HARD_ANSWER,
+    MUTANTS,
+    RECOMBINATIONS,
+    REFERENCE_ORDER,
+    ROUNDS,
+    acceptance,
+    reference_fitness,
+    temperature,
+)
+from evo.algorithms.orfuzz import decay, reward
 from evo.asktell import Search
 from evo.types import MUTATIONS, Assignment, Draft, Outcome, Strategy
-from fitness.types import Evaluation, Score
+from fitness.types import Evaluation, GateDecision, JudgedSample, Safety, Score, Verdict
 from tests.loop_fakes import SEEDS, HashEmbedder, config, unit_hash
-from workers.interface import ConfigError, Failure, FailureKind
+from workers.interface import ConfigError, Failure, FailureKind, Sample
 
 EMBEDDER = HashEmbedder()
 
@@ -81,6 +97,33 @@ class TestAlgorithm:
         for assignment in search.ask(len(SEEDS)):
             search.tell(outcome(search, assignment, None))
         assert search.ask(3) == []
+
+    def test_it_never_asks_for_more_than_it_is_asked_for(self, name: str) -> None:
+        search = Search(config(search__algorithm=name), SEEDS)
+        told(search, len(SEEDS))
+        for n in (1, 3, 8):
+            assert len(search.ask(n)) <= n
+
+    def test_a_stored_history_is_replayed_without_a_difference(self, name: str) -> None:
+        search = Search(config(search__algorithm=name), SEEDS)
+        outcomes = []
+        under_way = search.ask(len(SEEDS))
+        while len(outcomes) < 60 and under_way:  # the second under way ends first
+            assignment = under_way.pop(1 if len(under_way) > 1 else 0)
+            fails = assignment.index % 5 == 4
+            rate = 0.3 + 0.7 * unit_hash(str(assignment.seed))
+            outcomes.append(outcome(search, assignment, None if fails else math.log(rate)))
+            search.tell(outcomes[-1])
+            under_way += search.ask(2)
+        again = Search(config(search__algorithm=name), SEEDS)
+        assert again.replay(outcomes, under_way)[0] == 0
+        assert again.ask(4) == search.ask(4)
+
+
+@pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"steady-state"}))
+def test_an_algorithm_without_places_has_no_bar(name: str) -> None:
+    search = config(search__algorithm=name).search
+    assert algorithms.build(search, ["lexical"], 0).bar() == -math.inf
 
 
 def test_an_unknown_algorithm_names_the_nearest() -> None:
@@ -165,3 +208,132 @@ def test_without_the_archive_parents_are_over_refusals() -> None:
     hit = outcome(search, first, -0.1)
     search.tell(hit)
     assert {a.parents[0] for a in search.ask(20)} == {hit.candidate}
+
+
+def evaluated(p_refusal: list[float | None], confidence: float | None = None) -> Evaluation:
+    """An evaluation whose samples got these verdicts."""
+    samples = tuple(
+        JudgedSample(
+            Sample(place, "text", 4, "stop"),
+            (
+                Verdict.unscored("judge", "1", "broken")
+                if p is None
+                else Verdict.scored("judge", "1", p),
+            ),
+        )
+        for place, p in enumerate(p_refusal)
+    )
+    score = Score(-1.0, -1.0, confidence, None, 0.5, 0.0, 1.0, len(samples), p_refusal.count(None))
+    return Evaluation("a prompt", samples, score, 0, 0, 0, 0.0)
+
+
+def test_the_reference_fitness_is_the_logarithm_of_a_mean_of_hard_labels() -> None:
+    half = reference_fitness(evaluated([0.9, 0.6, 0.4, 0.0]))
+    assert half == pytest.approx(math.log((1 + 1 + HARD_ANSWER + HARD_ANSWER) / 4))
+    weighed = reference_fitness(evaluated([0.9, 0.6, 0.4, 0.0], confidence=-2.0))
+    assert half - weighed == pytest.approx(2 * 0.0693, abs=1e-4)
+
+
+def test_the_reference_fitness_leaves_out_what_is_unscored_and_wants_samples() -> None:
+    assert reference_fitness(evaluated([1.0, None])) == 0.0
+    with pytest.raises(ValueError, match="needs the samples"):
+        reference_fitness(evaluated([]))
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=10))
+def test_the_reference_fitness_knows_only_how_many_refused(rates: list[float]) -> None:
+    refused = sum(p >= 0.5 for p in rates)
+    expected = math.log((refused + HARD_ANSWER * (len(rates) - refused)) / len(rates))
+    assert reference_fitness(evaluated(list(rates))) == pytest.approx(expected)
+
+
+def test_the_reference_tries_the_strategies_in_the_released_order() -> None:
+    settings = config(search__algorithm="evorefuse", search__reference=True)
+    search = Search(settings, SEEDS[:1])
+    (seed,) = search.ask(1)
+    candidate = search.candidate(seed, Draft(SEEDS[0].text))
+    vector = EMBEDDER.embed([SEEDS[0].text])[0]
+    search.tell(Outcome(seed, candidate, evaluation=evaluated([1.0]), embedding=vector))
+    assert [a.strategy for a in search.ask(50)] == list(REFERENCE_ORDER[:MUTANTS])
+    assert sorted(REFERENCE_ORDER) == sorted(MUTATIONS)
+
+
+def test_reference_with_another_algorithm_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="'reference' is for evorefuse"):
+        config(search__algorithm="random", search__reference=True)
+
+
+def test_best_of_n_asks_for_n_rewrites_of_each_seed_in_turn_and_no_more() -> None:
+    search = Search(config(search__algorithm="best-of-n"), SEEDS)
+    asked = told(search, 10**6)[len(SEEDS) :]
+    texts = [a.parents[0].text for a in asked]
+    assert texts[: len(SEEDS)] == [s.text for s in SEEDS]
+    assert Counter(texts) == {s.text: REWRITES for s in SEEDS}
+    assert {a.parents[0].strategy for a in asked} == {Strategy.SEED}
+
+
+def test_orfuzz_comes_back_to_what_was_refused() -> None:
+    search = Search(config(search__algorithm="orfuzz"), SEEDS)
+    for assignment in search.ask(len(SEEDS)):
+        search.tell(outcome(search, assignment, -3.0))
+    favourite = SEEDS[4]
+    visits: Counter[str] = Counter()
+    for _ in range(400):
+        (assignment,) = search.ask(1)
+        first = assignment.parents[0]
+        descends = first.seed_id == search.candidate(assignment, Draft("x")).seed_id
+        assert descends
+        visits[first.topic or ""] += 1
+        refused = first.topic == favourite.topic
+        search.tell(outcome(search, assignment, -0.01 if refused else -9.0))
+    assert visits[favourite.topic or ""] == max(visits.values())
+    assert min(visits.values()) > 0  # and nothing is given up for ever
+
+
+def test_orfuzz_goes_on_from_over_refusals_alone() -> None:
+    search = Search(config(search__algorithm="orfuzz"), SEEDS)
+    for assignment in search.ask(len(SEEDS)):
+        search.tell(outcome(search, assignment, -3.0))
+    refused: set[str] = set()
+    for _ in range(200):
+        (assignment,) = search.ask(1)
+        for parent in assignment.parents:
+            assert parent.strategy is Strategy.SEED or parent.prompt_id in refused
+        hit = unit_hash(str(assignment.index)) < 0.3
+        ended = outcome(search, assignment, -0.1 if hit else -5.0)
+        search.tell(ended)
+        if hit and ended.candidate:
+            refused.add(ended.candidate.prompt_id)
+    assert refused
+
+
+def test_orfuzz_tries_every_mutator_before_it_repeats_one() -> None:
+    search = Search(config(search__algorithm="orfuzz"), SEEDS)
+    for assignment in search.ask(len(SEEDS)):
+        search.tell(outcome(search, assignment, -3.0))
+    strategies = [a.strategy for a in search.ask(len(MUTATIONS) + 1)]
+    assert sorted(strategies) == sorted([*MUTATIONS, Strategy.RECOMBINATION])
+
+
+@pytest.mark.parametrize("harmful", [0.0, 0.4])
+def test_orfuzz_takes_off_what_the_gate_calls_harmful(harmful: float) -> None:
+    search = Search(config(search__algorithm="orfuzz"), SEEDS[:1])
+    (seed,) = search.ask(1)
+    search.tell(outcome(search, seed, -1.0))
+    (assignment,) = search.ask(1)
+    ended = outcome(search, assignment, 0.0)
+    decision = GateDecision("word", "1", Safety.HARMLESS, harmful)
+    search.tell(Outcome(assignment, ended.candidate, ended.evaluation, None, (decision,)))
+    tree = search._algorithm._root  # type: ignore[attr-defined]
+    (category,) = tree.children
+    # The query lies two below the root: 0.8 of the reward counts.
+    assert category.reward == pytest.approx(0.8 * (2.0 - harmful) / 2.0)
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_the_reward_of_orfuzz_is_in_the_unit_interval(rate: float, harmful: float) -> None:
+    assert 0.0 <= reward(rate, harmful) <= 1.0
+
+
+def test_the_reward_of_orfuzz_fades_with_depth_to_its_floor() -> None:
+    assert [decay(n) for n in (0, 1, 5, 8, 30)] == pytest.approx([1.0, 0.9, 0.5, 0.2, 0.2])
