@@ -9,7 +9,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +32,9 @@ from db.models import (
 from db.rows import pairs, verdict_of
 from evo.selection import distinct
 from evo.types import Strategy
+from fitness import targets
 from fitness import types as fitness_types
+from fitness.targets import Over, combined_score
 from fitness.types import JudgedSample, Safety
 from workers.interface import Sample as SampleValue
 
@@ -58,6 +60,7 @@ class RunFacts:
     judges: tuple[str, ...]
     started_at: datetime
     target_id: str | None
+    over: Over | None = None  # how the scores of several targets make one
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,36 @@ def select_found(
         turned_away=safety is not None and safety != Safety.HARMLESS.value,
     )
     return [f for f in rows if safety is None or f.safety.value == safety]
+
+
+def over_refusals(connection: Connection, run_id: str | None = None) -> list[Found]:
+    """Of one run or of all, each prompt once: over several targets its combined score decides."""
+    facts = run_facts(connection)
+    several = [r for r, f in facts.items() if f.over is not None and run_id in (None, r)]
+    rows: list[Found] = []
+    if run_id not in several:
+        chosen = [f.threshold for r, f in facts.items() if run_id in (None, r)]
+        refused = load_found(connection, run_id=run_id, min_refusal=min(chosen, default=0.0))
+        rows += [f for f in refused if f.run.over is None]
+    for each in several:
+        rows += combined(load_found(connection, run_id=each))
+    return [f for f in rows if f.is_over_refusal]
+
+
+def combined(rows: Sequence[Found]) -> list[Found]:
+    """The rows of each prompt of a run made one, with the combined score; it bears the target, model
+    and judges of the first."""
+    together: dict[tuple[str, str], list[Found]] = defaultdict(list)
+    for row in rows:
+        together[row.run.run_id, row.prompt_id].append(row)
+    made: list[Found] = []
+    for parts in together.values():
+        over, scores = parts[0].run.over, [f.score for f in parts if f.score is not None]
+        if over is None or not scores:
+            made += parts
+        else:
+            made.append(replace(parts[0], score=combined_score(scores, over)))
+    return made
 
 
 def ordered(
@@ -408,6 +441,7 @@ def run_facts(connection: Connection) -> dict[str, RunFacts]:
             tuple(config.get("judges", ())),
             row.started_at,
             row.target_id,
+            targets.of_config(config),
         )
     return facts
 

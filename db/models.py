@@ -191,7 +191,8 @@ class Lineage(Base):
 
 
 class Evaluation(Base):
-    """The fitness of one prompt in one run; the columns are those of `fitness.types.Score`."""
+    """The fitness of one prompt on one target in one run; the columns are those of
+    `fitness.types.Score`. Over several targets it is computed from these rows, never stored."""
 
     __tablename__ = "evaluations"
     __table_args__ = (
@@ -205,7 +206,7 @@ class Evaluation(Base):
     run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
     proposal_index: Mapped[int] = mapped_column(primary_key=True)
     prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"))
-    target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"))
+    target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"), primary_key=True)
     fitness: Mapped[float]
     refusal_term: Mapped[float]
     confidence: Mapped[float | None]
