@@ -292,8 +292,8 @@ class Config(Section):
     seed: int = Field(0, ge=0, lt=2**63)
     seeds: SeedsConfig
     engines: dict[str, EngineConfig] = {}
-    target: TargetConfig  # with `targets`: the first of them
     targets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")], TargetConfig] = {}
+    target: TargetConfig  # with `targets`: the first of them
     proposer: ProposerConfig = ProposerConfig()
     judges: list[str] = Field(["embedded"], min_length=1)
     safety: list[str] = Field(["seed-contrast"], min_length=1)

@@ -112,7 +112,7 @@ def target_pool(
     settings = config.every_target[name]
     threads = hosting.threads(settings, config, cores)
     return Pool(
-        partial(_evaluator, config.model_dump(mode="json"), name, threads),
+        partial(_evaluator, config.model_dump(mode="json"), threads, name),
         in_flight=config.search.in_flight,
         name=hosting.pool_name(config, name),
         weigh=lambda request: request.samples_first,
@@ -212,7 +212,7 @@ def _engine(settings: Mapping[str, Any], threads: int | None, sharers: int = 1) 
     )
 
 
-def _evaluator(raw: Mapping[str, Any], name: str, threads: int) -> Evaluator:
+def _evaluator(raw: Mapping[str, Any], threads: int, name: str = "target") -> Evaluator:
     """Runs inside a replica of the target `name`."""
     config = Config.model_validate(raw)
     own = config.about(name)
