@@ -16,6 +16,7 @@ SEED_PROMPTS = (
     16  # they are paid for as well; more would leave small budgets nothing to search with
 )
 BATCH = 12
+MAX_TOKENS = 24  # of a response: enough to see a refusal, and the same for all arms
 
 _PUBLISHED: Mapping[str, Any] = {
     "samples": {"first": 10, "max": 10},
@@ -70,7 +71,7 @@ def config(
             "name": f"{arm}-{seed}",
             "seed": seed,
             "seeds": {"dataset": "xstest-safe", "limit": seed_prompts},
-            "target": {"model": model},
+            "target": {"model": model, "sampling": {"max_tokens": MAX_TOKENS}},
             "search": {**ARMS[arm], "batch": batch, "in_flight": 1},
             "budget": dict(budget),
         },

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,8 +31,10 @@ from db.models import (
 )
 from db.rows import pairs, verdict_of
 from evo.selection import distinct
-from evo.types import Strategy
+from evo.types import RESAMPLE, Strategy
+from fitness import targets
 from fitness import types as fitness_types
+from fitness.targets import Over, combined_score
 from fitness.types import JudgedSample, Safety
 from workers.interface import Sample as SampleValue
 
@@ -58,6 +60,7 @@ class RunFacts:
     judges: tuple[str, ...]
     started_at: datetime
     target_id: str | None
+    over: Over | None = None  # how the scores of several targets make one
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,36 @@ def select_found(
         turned_away=safety is not None and safety != Safety.HARMLESS.value,
     )
     return [f for f in rows if safety is None or f.safety.value == safety]
+
+
+def over_refusals(connection: Connection, run_id: str | None = None) -> list[Found]:
+    """Of one run or of all, each prompt once: over several targets its combined score decides."""
+    facts = run_facts(connection)
+    several = [r for r, f in facts.items() if f.over is not None and run_id in (None, r)]
+    rows: list[Found] = []
+    if run_id not in several:
+        chosen = [f.threshold for r, f in facts.items() if run_id in (None, r)]
+        refused = load_found(connection, run_id=run_id, min_refusal=min(chosen, default=0.0))
+        rows += [f for f in refused if f.run.over is None]
+    for each in several:
+        rows += combined(load_found(connection, run_id=each))
+    return [f for f in rows if f.is_over_refusal]
+
+
+def combined(rows: Sequence[Found]) -> list[Found]:
+    """The rows of each prompt of a run made one, with the combined score; it bears the target, model
+    and judges of the first."""
+    together: dict[tuple[str, str], list[Found]] = defaultdict(list)
+    for row in rows:
+        together[row.run.run_id, row.prompt_id].append(row)
+    made: list[Found] = []
+    for parts in together.values():
+        over, scores = parts[0].run.over, [f.score for f in parts if f.score is not None]
+        if over is None or not scores:
+            made += parts
+        else:
+            made.append(replace(parts[0], score=combined_score(scores, over)))
+    return made
 
 
 def ordered(
@@ -303,15 +336,41 @@ def load_found(
     facts = run_facts(connection)
     decisions = _decisions(connection, {r.prompt_id for r in rows})
     parents = load_parents(connection, {r.run_id for r in rows})
-    return [
-        _assemble(
-            r,
-            facts[r.run_id],
-            decisions.get(r.prompt_id, ()),
-            parents.get((r.run_id, r.proposal_index), ()),
+    again = {r.run_id for r in rows if r.operator == RESAMPLE}
+    origins = _origins(connection, again)
+    found = []
+    for r in rows:
+        own = (r.proposal_index, r.operator)
+        index, operator = origins.get((r.run_id, r.prompt_id), own) if again else own
+        descent = parents.get((r.run_id, index), ())
+        found.append(
+            _assemble(r, facts[r.run_id], decisions.get(r.prompt_id, ()), operator, descent)
         )
-        for r in rows
-    ]
+    return found
+
+
+def _origins(
+    connection: Connection, run_ids: Collection[str]
+) -> dict[tuple[str, str], tuple[int, str]]:
+    """(run, prompt) -> proposal and operator by which it came, of prompts that were sampled again."""
+    again = (
+        select(Proposal.prompt_id)
+        .where(Proposal.run_id.in_(run_ids), Proposal.operator == RESAMPLE)
+        .distinct()
+    )
+    rows = connection.execute(
+        select(Proposal.run_id, Proposal.prompt_id, Proposal.proposal_index, Proposal.operator)
+        .where(
+            Proposal.run_id.in_(run_ids),
+            Proposal.status == "evaluated",
+            Proposal.operator != RESAMPLE,
+            Proposal.prompt_id.in_(again),
+        )
+        .order_by(Proposal.proposal_index.desc())
+    )
+    return {
+        (run, prompt): (index, operator) for run, prompt, index, operator in rows if prompt
+    }
 
 
 _SCORE_FIELDS = tuple(fitness_types.Score.__dataclass_fields__)
@@ -321,6 +380,7 @@ def _assemble(
     row: Any,
     run: RunFacts,
     decisions: Sequence[fitness_types.GateDecision],
+    operator: str,
     parents: tuple[str, ...],
 ) -> Found:
     own = _own_decisions(row.gates, run, decisions)
@@ -337,7 +397,7 @@ def _assemble(
         prompt=row.text,
         run=run,
         strategy=row.strategy,
-        operator=row.operator,
+        operator=operator,
         topic=row.topic,
         parents=parents,
         seed_prompt_id=row.seed_prompt_id,
@@ -409,6 +469,7 @@ def run_facts(connection: Connection) -> dict[str, RunFacts]:
             tuple(config.get("judges", ())),
             row.started_at,
             row.target_id,
+            targets.of_config(config),
         )
     return facts
 

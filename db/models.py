@@ -196,7 +196,8 @@ class Lineage(Base):
 
 
 class Evaluation(Base):
-    """The fitness of one prompt in one run; the columns are those of `fitness.types.Score`. A prompt
+    """The fitness of one prompt on one target in one run; the columns are those of
+    `fitness.types.Score`. Over several targets it is computed from these rows, never stored. A prompt
     that was sampled again in its run has several: all but the newest are superseded."""
 
     __tablename__ = "evaluations"
@@ -211,7 +212,7 @@ class Evaluation(Base):
     run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
     proposal_index: Mapped[int] = mapped_column(primary_key=True)
     prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"))
-    target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"))
+    target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"), primary_key=True)
     fitness: Mapped[float]
     refusal_term: Mapped[float]
     confidence: Mapped[float | None]

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Row, and_, func, select
 from db import found, lookup
 from db.found import Found
 from db.holder import is_alive
-from db.models import Evaluation, Opening, Prompt, Proposal, Replica, Run, Sample, Verdict
+from db.models import Evaluation, Opening, Prompt, Proposal, Replica, Run, Sample, Target, Verdict
+from evo.types import RESAMPLE
 from workers.interface import ConfigError, FailureKind
 
 if TYPE_CHECKING:
@@ -37,9 +38,8 @@ def find_run(store: Store, run: str) -> str:
 def runs(store: Store) -> list[dict[str, Any]]:
     """Every run, newest last: run (its id), name, status, started (UTC), over_refusals."""
     with store.reading() as connection:
-        lowest = min((f.threshold for f in found.run_facts(connection).values()), default=0.0)
-        refused = found.load_found(connection, min_refusal=lowest)
-        hits = Counter(f.run.run_id for f in refused if f.is_over_refusal and not f.is_seed)
+        refused = found.over_refusals(connection)
+        hits = Counter(f.run.run_id for f in refused if not f.is_seed)
         rows = connection.execute(select(Run.__table__).order_by(Run.started_at, Run.run_id)).all()
     return [
         {
@@ -63,28 +63,38 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
     over-refusals no two of which have a cosine of `found.CLUSTER_COSINE` or more; rejected counts
     proposals by the kind of their failure; response_classes counts the run's own samples by what the
     judge that decided called them; replicas are those of the run's last life, as its last
-    heartbeat saw them.
+    heartbeat saw them. Over several targets an evaluation counts once, by its combined score; targets
+    lists the parts.
     """
     with store.reading() as connection:
         run_id = lookup.find_run(connection, run)
         row = connection.execute(select(Run.__table__).where(Run.run_id == run_id)).one()
+        each = (  # one row for each evaluation, however many targets it has
+            select(
+                func.sum(Evaluation.target_tokens).label("target_tokens"),
+                func.sum(Evaluation.prompt_tokens).label("prompt_tokens"),
+                func.sum(Evaluation.n_unscored).label("n_unscored"),
+                func.sum(Evaluation.n_new).label("n_new"),
+                (func.count() - func.count(Evaluation.confidence)).label("without_confidence"),
+                func.max(Evaluation.fitness).label("fitness"),
+            )
+            .where(Evaluation.run_id == run_id)
+            .group_by(Evaluation.proposal_index)
+            .subquery()
+        )
         sums = connection.execute(
             select(
                 func.count().label("evaluations"),
-                func.coalesce(func.sum(Evaluation.target_tokens), 0).label("target_tokens"),
-                func.coalesce(func.sum(Evaluation.prompt_tokens), 0).label("prompt_tokens"),
-                func.coalesce(func.sum(Evaluation.n_unscored), 0).label("unscored"),
-                func.count(Evaluation.confidence).label("with_confidence"),
-                func.max(Evaluation.fitness).label("best_fitness"),
-            ).where(Evaluation.run_id == run_id)
+                func.coalesce(func.sum(each.c.target_tokens), 0).label("target_tokens"),
+                func.coalesce(func.sum(each.c.prompt_tokens), 0).label("prompt_tokens"),
+                func.coalesce(func.sum(each.c.n_unscored), 0).label("unscored"),
+                func.count().filter(each.c.without_confidence > 0).label("without_confidence"),
+                func.count().filter(each.c.n_new == 0).label("cache_hits"),
+                func.max(each.c.fitness).label("best_fitness"),
+            )
         ).one()
         money_usd = connection.scalar(
             select(func.sum(Proposal.cost_usd)).where(Proposal.run_id == run_id)
-        )
-        cache_hits = connection.scalar(
-            select(func.count())
-            .select_from(Evaluation)
-            .where(Evaluation.run_id == run_id, Evaluation.n_new == 0)
         )
         samples = connection.scalar(
             select(func.count()).select_from(Sample).where(Sample.run_id == run_id)
@@ -116,9 +126,13 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
             .group_by(Proposal.failure_kind)
             .order_by(Proposal.failure_kind)
         ).all()
-        threshold = found.run_facts(connection)[run_id].threshold
-        refused = found.load_found(connection, run_id=run_id, min_refusal=threshold)
-        hits = [f for f in refused if f.is_over_refusal]
+        over = found.run_facts(connection)[run_id].over
+        parts = _targets(connection, run_id)
+        best = sums.best_fitness
+        if over is not None:
+            whole = found.combined(found.load_found(connection, run_id=run_id))
+            best = max((f.score.fitness for f in whole if f.score), default=None)
+        hits = found.over_refusals(connection, run_id)
         over_refusals = [f for f in hits if not f.is_seed]
         clusters = found.n_clusters(connection, over_refusals)
         replicas = _replicas(connection, run_id)
@@ -136,16 +150,41 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         "over_refusals": len(over_refusals),
         "clusters": clusters,
         "seed_over_refusals": len(hits) - len(over_refusals),
-        "best_fitness": sums.best_fitness,
-        "without_confidence": sums.evaluations - sums.with_confidence,
+        "best_fitness": best,
+        "without_confidence": sums.without_confidence,
         "unscored": int(sums.unscored + unscored.samples),
         "wall_s": row.wall_s,
         "replica_busy": row.replica_busy,
-        "cache_hits": cache_hits or 0,
+        "cache_hits": sums.cache_hits,
         "rejected": {row.failure_kind: row.n for row in rejected},
         "response_classes": classes,
         "replicas": replicas,
+        "targets": parts,
     }
+
+
+def _targets(connection: Connection, run_id: str) -> list[dict[str, Any]]:
+    """target (its id), model, system_prompt, evaluations, target_tokens, refusal_rate (the mean over
+    its evaluations), refused (those at the run's threshold or above) and best_fitness of each."""
+    threshold = found.run_facts(connection)[run_id].threshold
+    newest = Evaluation.is_superseded.is_(False)
+    rows = connection.execute(
+        select(
+            Evaluation.target_id.label("target"),
+            Target.model,
+            Target.system_prompt,
+            func.count().label("evaluations"),
+            func.sum(Evaluation.target_tokens).label("target_tokens"),
+            func.avg(Evaluation.refusal_rate).filter(newest).label("refusal_rate"),
+            func.count().filter(newest, Evaluation.refusal_rate >= threshold).label("refused"),
+            func.max(Evaluation.fitness).label("best_fitness"),
+        )
+        .join(Target, Target.target_id == Evaluation.target_id)
+        .where(Evaluation.run_id == run_id)
+        .group_by(Evaluation.target_id, Target.model, Target.system_prompt)
+        .order_by(Evaluation.target_id)
+    ).mappings()
+    return [{**row, "target_tokens": int(row["target_tokens"])} for row in rows]
 
 
 def _response_classes(connection: Connection, run_id: str) -> dict[str, int]:
@@ -346,9 +385,18 @@ class _Tree:
             .where(Proposal.run_id == run_id)
             .order_by(Proposal.proposal_index)
         ).all()
-        # A prompt that was proposed again is told by the proposal that was evaluated, else the first.
+        over = found.run_facts(connection)[run_id].over
+        if over is not None:
+            whole = found.combined(found.load_found(connection, run_id=run_id))
+            self._scores: dict[str, Any] = {f.prompt_id: f.score for f in whole}
+        else:
+            self._scores = {}
+        # A prompt that was proposed again is told by the proposal that was evaluated, else the first;
+        # what it is worth by its newest evaluation.
         self._rows: dict[str, Any] = {}
         for row in rows:
+            if row.operator == RESAMPLE and row.status == "evaluated" and over is None:
+                self._scores[row.prompt_id] = row
             known = self._rows.get(row.prompt_id)
             if known is None or (row.status == "evaluated" and known.status != "evaluated"):
                 self._rows[row.prompt_id] = row
@@ -366,13 +414,14 @@ class _Tree:
 
     def node(self, prompt_id: str) -> dict[str, Any]:
         row = self._rows[prompt_id]
+        score = self._scores.get(prompt_id) or row
         return {
             "prompt_id": prompt_id,
             "prompt": row.text,
             "strategy": row.strategy,
             "operator": row.operator,
-            "refusal_rate": row.refusal_rate,
-            "fitness": row.fitness,
+            "refusal_rate": score.refusal_rate,
+            "fitness": score.fitness,
             "failure": row.failure_kind,
             "parents": list(self.parents(prompt_id)),
         }

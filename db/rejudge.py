@@ -49,6 +49,7 @@ def samples_of(store: Store, run: str) -> list[StoredSample]:
                     Evaluation.prompt_id == Sample.prompt_id,
                     Evaluation.run_id == run_id,
                     Sample.sample_index < Evaluation.n_samples,
+                    Evaluation.is_superseded.is_(False),
                 ),
             )
             .order_by(Evaluation.proposal_index, Sample.sample_index)

@@ -31,6 +31,7 @@ from db.models import (
 )
 from evo.types import RESAMPLE, Assignment, Candidate, Outcome, Screened, Strategy
 from fitness import types as fitness_types
+from fitness.targets import Over, combine
 from fitness.types import JudgedSample, ResponseClass, Safety, Score, ScreenedOut, Unscored
 from workers.interface import Failure, FailureKind
 from workers.interface import Opening as OpeningValue
@@ -208,16 +209,22 @@ def read_proposed(
 def write_samples(
     connection: Connection, run_id: str, target_id: str, outcomes: Sequence[Outcome]
 ) -> None:
+    """`target_id`: whose they are where an outcome does not say."""
     now = utc_now()
     judged = {
-        (o.candidate.prompt_id, s.sample.index): s
+        (target, o.candidate.prompt_id, s.sample.index): s
         for o in outcomes
         if o.candidate
-        for s in _samples_of(o)
+        for target, part in _parts(o, target_id)
+        for s in part.samples
     }
     keys = {
-        (prompt, index): {"target_id": target_id, "prompt_id": prompt, "sample_index": index}
-        for prompt, index in judged
+        (target, prompt, index): {
+            "target_id": target,
+            "prompt_id": prompt,
+            "sample_index": index,
+        }
+        for target, prompt, index in judged
     }
     rows = [
         {**keys[place], **_sample_row(s.sample), "run_id": run_id, "created_at": now}
@@ -225,7 +232,9 @@ def write_samples(
     ]
     new = insert_new(connection, Sample, rows)
     # Another run may have drawn this sample first. A verdict is about the text that is stored.
-    stored = {} if new else _texts(connection, target_id, list({prompt for prompt, _ in judged}))
+    stored: dict[tuple[str, str, int], str] = {}
+    for target in () if new else dict.fromkeys(target for target, _, _ in judged):
+        stored |= _texts(connection, target, list({p for t, p, _ in judged if t == target}))
     verdicts = [
         {
             **keys[place],
@@ -238,24 +247,27 @@ def write_samples(
     insert_new(connection, Verdict, verdicts)
 
 
-def _samples_of(outcome: Outcome) -> Sequence[JudgedSample]:
-    """What was paid for, scored or not."""
-    if outcome.evaluation:
-        return outcome.evaluation.samples
-    return outcome.failure.samples if isinstance(outcome.failure, Unscored) else ()
+def _parts(
+    outcome: Outcome, target_id: str
+) -> Sequence[tuple[str, fitness_types.Evaluation | Unscored]]:
+    """What was paid for, scored or not, by target; of one target: all of it is `target_id`'s."""
+    whole = outcome.evaluation or outcome.failure
+    if not isinstance(whole, fitness_types.Evaluation | Unscored):
+        return ()
+    return whole.by_target or ((target_id, whole),)
 
 
 def _texts(
     connection: Connection, target_id: str, prompt_ids: Sequence[str]
-) -> dict[tuple[str, int], str]:
-    found: dict[tuple[str, int], str] = {}
+) -> dict[tuple[str, str, int], str]:
+    found: dict[tuple[str, str, int], str] = {}
     for chunk in chunks(prompt_ids):
         rows = connection.execute(
             select(Sample.prompt_id, Sample.sample_index, Sample.text).where(
                 Sample.target_id == target_id, Sample.prompt_id.in_(chunk)
             )
         )
-        found |= {(prompt, index): text for prompt, index, text in rows}
+        found |= {(target_id, prompt, index): text for prompt, index, text in rows}
     return found
 
 
@@ -503,19 +515,21 @@ def evaluation_rows(
 ) -> list[dict[str, Any]]:
     return [
         {
-            **{name: _number(getattr(o.evaluation.score, name)) for name in _SCORE_FIELDS},
+            **{name: _number(getattr(part.score, name)) for name in _SCORE_FIELDS},
             "run_id": run_id,
             "proposal_index": o.assignment.index,
-            "prompt_id": o.evaluation.prompt_id,
-            "target_id": target_id,
-            "n_new": o.evaluation.n_new,
-            "target_tokens": o.evaluation.target_tokens,
-            "prompt_tokens": o.evaluation.prompt_tokens,
-            "engine_s": o.evaluation.engine_s,
-            "judges": _names((v.judge, v.version) for v in _verdicts(o.evaluation)),
+            "prompt_id": part.prompt_id,
+            "target_id": target,
+            "n_new": part.n_new,
+            "target_tokens": part.target_tokens,
+            "prompt_tokens": part.prompt_tokens,
+            "engine_s": part.engine_s,
+            "judges": _names((v.judge, v.version) for v in _verdicts(part)),
         }
         for o in outcomes
         if o.evaluation is not None
+        for target, part in _parts(o, target_id)
+        if isinstance(part, fitness_types.Evaluation)
     ]
 
 
@@ -527,14 +541,28 @@ def _verdicts(evaluation: fitness_types.Evaluation) -> tuple[fitness_types.Verdi
 _SCORE_FIELDS = tuple(Score.__dataclass_fields__)
 
 
+# Stored samples by (target id, prompt id).
+Taken = Mapping[tuple[str, str], tuple[JudgedSample, ...]]
+
+
 def evaluation_of(
-    row: RowMapping | None,
-    taken: Mapping[str, tuple[JudgedSample, ...]],
-    opening: OpeningValue | None = None,
+    rows: Sequence[RowMapping],
+    taken: Taken,
+    over: Over | None,
+    openings: Mapping[tuple[str, str], OpeningValue],
 ) -> fitness_types.Evaluation | None:
-    if row is None:
+    """The evaluation of a proposal from its rows, one for each target; `over`: how a run with
+    several targets combines them; `openings` by (target id, prompt id)."""
+    if not rows:
         return None
-    samples = taken.get(row["prompt_id"], ())[: row["n_samples"]]
+    parts = {row["target_id"]: _part_of(row, taken, openings) for row in rows}
+    return next(iter(parts.values())) if over is None else combine(parts, over)
+
+
+def _part_of(
+    row: RowMapping, taken: Taken, openings: Mapping[tuple[str, str], OpeningValue]
+) -> fitness_types.Evaluation:
+    samples = taken.get((row["target_id"], row["prompt_id"]), ())[: row["n_samples"]]
     judges = pairs(row["judges"])
     return fitness_types.Evaluation(
         prompt_id=row["prompt_id"],
@@ -544,7 +572,7 @@ def evaluation_of(
         target_tokens=row["target_tokens"],
         prompt_tokens=row["prompt_tokens"],
         engine_s=row["engine_s"],
-        opening=opening,
+        opening=openings.get((row["target_id"], row["prompt_id"])),
     )
 
 

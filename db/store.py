@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
+    RowMapping,
     delete,
     func,
     insert,
@@ -74,6 +75,7 @@ from db.rows import (
 )
 from evo import types as evo_types
 from evo.types import Assignment, Candidate, Outcome, Seed
+from fitness import targets
 from fitness import types as fitness_types
 from fitness.types import JudgedSample
 from workers.interface import (
@@ -231,9 +233,15 @@ class Store:
             connection.execute(update(Run).where(Run.run_id == run_id).values(**values))
 
     def register_target(
-        self, run_id: str, target: fitness_types.Target, description: EngineDescription
+        self,
+        run_id: str,
+        target: fitness_types.Target,
+        description: EngineDescription,
+        *,
+        further: bool = False,
     ) -> str:
-        """Store the target and say that the run is about it. Returns its id."""
+        """Store the target and say that the run is about it, unless it is a further one of several.
+        Returns its id."""
         row = {
             **asdict(target.sampling),
             "target_id": target.target_id,
@@ -248,9 +256,10 @@ class Store:
         }
         with self.writing() as connection:
             insert_new(connection, Target, [row])
-            connection.execute(
-                update(Run).where(Run.run_id == run_id).values(target_id=target.target_id)
-            )
+            if not further:
+                connection.execute(
+                    update(Run).where(Run.run_id == run_id).values(target_id=target.target_id)
+                )
         return target.target_id
 
     def register_seeds(self, seeds: Sequence[Seed]) -> None:
@@ -324,9 +333,11 @@ class Store:
             )
             proposals = connection.execute(ended).mappings().all()
             scored = select(Evaluation.__table__).where(Evaluation.run_id == run_id)
-            evaluations = {
-                row["proposal_index"]: row for row in connection.execute(scored).mappings()
-            }
+            evaluations: dict[int, list[RowMapping]] = defaultdict(list)
+            for row in connection.execute(scored).mappings():
+                evaluations[row["proposal_index"]].append(row)
+            config = connection.scalar(select(Run.config).where(Run.run_id == run_id))
+            over = targets.of_config(json.loads(config or "{}"))
             prompt_ids = [p["prompt_id"] for p in proposals if p["prompt_id"] is not None]
             vectors = read_vectors(connection, prompt_ids)
             decisions = read_decisions(connection, prompt_ids)
@@ -334,21 +345,21 @@ class Store:
                 p["prompt_id"] for p in proposals if p["failure_kind"] == FailureKind.UNSCORED
             ]
             paid = read_paid(connection, run_id, unscored)
-            asked = connection.scalar(select(Run.target_id).where(Run.run_id == run_id))
-            openings = read_openings(connection, asked or "", prompt_ids)
-            charged = {p: (opening, run == run_id) for p, (opening, run) in openings.items()}
-        taken: dict[str, tuple[JudgedSample, ...]] = {}
+            asked = connection.scalar(select(Run.target_id).where(Run.run_id == run_id)) or ""
+            openings = read_openings(connection, asked, prompt_ids)
+        known_openings = {(asked, p): opening for p, (opening, _) in openings.items()}
+        charged = {p: (opening, run == run_id) for p, (opening, run) in openings.items()}
+        taken: dict[tuple[str, str], tuple[JudgedSample, ...]] = {}
         if samples:
-            for target_id in sorted({row["target_id"] for row in evaluations.values()}):
-                taken |= self.known_samples(target_id, prompt_ids)
+            for target_id in {row["target_id"] for rows in evaluations.values() for row in rows}:
+                known = self.known_samples(target_id, prompt_ids)
+                taken |= {(target_id, prompt): drawn for prompt, drawn in known.items()}
         return [
             Outcome(
                 assignment=parents.assignment(row),
                 candidate=parents.candidate(row),
                 evaluation=evaluation_of(
-                    evaluations.get(row["proposal_index"]),
-                    taken,
-                    openings.get(row["prompt_id"], (None, ""))[0],
+                    evaluations.get(row["proposal_index"], []), taken, over, known_openings
                 ),
                 failure=failure_of(row, paid, charged),
                 gate_decisions=decided_of(row, decisions),

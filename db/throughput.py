@@ -44,7 +44,10 @@ def measured(store: Store, target: Mapping[str, Any]) -> Measured | None:
     )
     with store.reading() as connection:
         for name, config, wall_s, n_tokens in connection.execute(query):
-            former = json.loads(config).get("target", {})
+            settings = json.loads(config)
+            if settings.get("targets"):  # whose tokens they were is not known
+                continue
+            former = settings.get("target", {})
             replicas = former.get("replicas", 1)
             same = all(former.get(key) == target.get(key) for key in _SAME)
             if same and isinstance(replicas, int):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import threading
 import time
@@ -22,6 +23,8 @@ from evo.asktell import Search
 from evo.config import Config, validate, with_overrides
 from evo.run import Loop, Progress, Proposal
 from evo.types import Outcome, Seed
+from fitness.several import SeveralTargets
+from fitness.targets import Over
 from fitness.types import Evaluation, EvaluationRequest, Gate, JudgedSample, Target
 from workers import cluster
 from workers.interface import (
@@ -32,6 +35,7 @@ from workers.interface import (
     GenerationRequest,
     Opening,
     StoreError,
+    Worker,
 )
 from workers.metering import Account, MeteredWorker
 from workers.metrics import Metrics
@@ -99,6 +103,7 @@ class Watched:
     resumed: bool
     differing: int = 0
     pools: Sequence[Pool[Any, Any]] = ()  # the target's and all others
+    targets: Sequence[Pool[Any, Any]] = ()  # `pool` is the first of them
 
 
 Watcher = Callable[[Watched], None]
@@ -107,8 +112,10 @@ Watcher = Callable[[Watched], None]
 class _RunRecorder:
     """The store, bound to one run and target: what the loop sees of the database."""
 
-    def __init__(self, store: Store, run_id: str, target_id: str, embedder: str) -> None:
-        self._store, self._run_id = store, run_id
+    def __init__(
+        self, store: Store, run_id: str, target_id: str, embedder: str, *, several: bool = False
+    ) -> None:
+        self._store, self._run_id, self._several = store, run_id, several
         self._target_id, self._embedder = target_id, embedder
 
     def propose(self, proposals: Sequence[Proposal]) -> None:
@@ -119,6 +126,8 @@ class _RunRecorder:
         self._store.record(self._run_id, outcomes, self._embedder)
 
     def known_samples(self, prompt_ids: Sequence[str]) -> Mapping[str, tuple[JudgedSample, ...]]:
+        if self._several:  # they are asked for by target
+            return {}
         return self._store.known_samples(self._target_id, prompt_ids)
 
     def known_openings(self, prompt_ids: Sequence[str]) -> Mapping[str, Opening]:
@@ -176,7 +185,7 @@ def stored_config(url: str, run: str, overrides: Sequence[str] = ()) -> Config:
         ConfigError: no such run, or an override of something else.
     """
     for override in overrides:
-        if not override.startswith(_CHANGEABLE):
+        if not re.sub(r"^targets\.[^.]+\.", "target.", override).startswith(_CHANGEABLE):
             raise ConfigError(
                 f"--set {override}: a resumed run may change its budget.* and target.replicas only, "
                 "and of an endpoint its rates, times and api_key_env"
@@ -208,14 +217,15 @@ class _Session:
         if not cluster.grows_unseen():
             hosting.require_room(self._config, nodes)
         cores = hosting.shared_cores(self._config, nodes)
-        target = wiring.target_pool(self._config, cores)
+        targets = wiring.target_pools(self._config, cores)
         proposing = wiring.proposer_pool(self._config, cores)
         gating = wiring.gate_pools(self._config, cores, proposing)
-        pools = [p for p in (target, proposing, *gating.values()) if isinstance(p, Pool)]
+        pools = [p for p in (*targets.values(), proposing, *gating.values()) if isinstance(p, Pool)]
         try:
             # The models of the replicas and of this process load at the same time.
-            embedder, description = await asyncio.gather(
-                asyncio.to_thread(wiring.embedder, self._config), target.start()
+            embedder, *descriptions = await asyncio.gather(
+                asyncio.to_thread(wiring.embedder, self._config),
+                *(pool.start() for pool in targets.values()),
             )
             if proposing is not None:
                 await proposing.start()
@@ -224,29 +234,34 @@ class _Session:
                 for name, pool in gating.items()
             }
             gates = wiring.gates(self._config, embedder, hosted)
-            return await self._search(target, proposing, pools, embedder, gates, description)
+            return await self._search(targets, proposing, pools, embedder, gates, descriptions)
         finally:
             for pool in pools:
                 await pool.close()
 
     async def _search(
         self,
-        target: Pool[EvaluationRequest, Evaluation],
+        targets: Mapping[str, Pool[EvaluationRequest, Evaluation]],
         proposing: Pool[GenerationRequest, Generation] | None,
         pools: Sequence[Pool[Any, Any]],
         embedder: Embedder,
         gates: Sequence[Gate],
-        description: EngineDescription,
+        descriptions: Sequence[EngineDescription],
     ) -> Run:
         config, store = self._config, self._store
         samples_first = config.search.samples.first
+        asked = _targets(config, descriptions)
         claim = self._claim or store.begin_run(
             config.name, config.model_dump(mode="json"), config.seed, version("evocliff")
         )
-        asked = Target.of(
-            description, config.target.system_text, wiring.sampling(config.target.sampling)
-        )
-        target_id = store.register_target(claim.run_id, asked, description)
+        for place, (target, description) in enumerate(zip(asked, descriptions, strict=True)):
+            store.register_target(claim.run_id, target, description, further=place > 0)
+        by_id = dict(zip((t.target_id for t in asked), targets.values(), strict=True))
+        first, *further = by_id.values()
+        evaluator: Worker[EvaluationRequest, Evaluation] = first
+        if further:
+            over = Over(config.search.fitness_over, config.search.quantile)
+            evaluator = SeveralTargets(by_id, over, store.known_samples)
         store.register_seeds(self._seeds)
         loop = Loop(
             search=Search(config, self._seeds),
@@ -259,10 +274,14 @@ class _Session:
             ),
             gates=gates,
             embedder=embedder,
-            evaluator=target,
-            recorder=_RunRecorder(store, claim.run_id, target_id, embedder.name),
+            evaluator=evaluator,
+            recorder=_RunRecorder(
+                store, claim.run_id, next(iter(by_id)), embedder.name, several=bool(further)
+            ),
             clock=time.monotonic,
-            in_flight=lambda: target.calls_to_offer(config.search.batch * samples_first),
+            in_flight=lambda: max(
+                pool.calls_to_offer(config.search.batch * samples_first) for pool in by_id.values()
+            ),
             side_costs=self._side_costs.take,
         )
         differing, pending = loop.replay(
@@ -273,10 +292,11 @@ class _Session:
             claim.name,
             config,
             loop.progress,
-            target,
+            first,
             self._claim is not None,
             differing,
             pools,
+            list(by_id.values()),
         )
         status, reason = "failed", "unknown"
         watching = asyncio.ensure_future(self._keep_watch(watched))
@@ -291,7 +311,7 @@ class _Session:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
-            busy = target.status().mean_busy
+            busy = _busy(watched)
             wall_s = loop.progress.spent.wall_s
             with contextlib.suppress(StoreError):  # the first error is the one to show
                 store.heartbeat(claim.run_id, wall_s, busy, _replicas(pools))
@@ -312,13 +332,39 @@ class _Session:
             if time.monotonic() - beat >= _HEARTBEAT_S:
                 beat = time.monotonic()
                 metrics.publish(pool.status() for pool in watched.pools)
-                busy, wall_s = watched.pool.status().mean_busy, watched.progress.spent.wall_s
+                busy, wall_s = _busy(watched), watched.progress.spent.wall_s
                 replicas = _replicas(watched.pools)
                 with contextlib.suppress(StoreError):  # the loop meets the same error and says it
                     await asyncio.to_thread(
                         self._store.heartbeat, watched.run_id, wall_s, busy, replicas
                     )
             await asyncio.sleep(_WATCH_S)
+
+
+def _targets(config: Config, descriptions: Sequence[EngineDescription]) -> list[Target]:
+    """The targets as asked, in the config's order.
+
+    Raises:
+        ConfigError: two of them are the same.
+    """
+    named: dict[str, str] = {}
+    made = []
+    for (name, settings), described in zip(config.every_target.items(), descriptions, strict=True):
+        target = Target.of(described, settings.system_text, wiring.sampling(settings.sampling))
+        other = named.setdefault(target.target_id, name)
+        if other != name:
+            raise ConfigError(
+                f"targets.{name}: the same target as targets.{other}; let model, adapter, "
+                f"system_prompt or sampling differ, or raise targets.{other}.replicas"
+            )
+        made.append(target)
+    return made
+
+
+def _busy(watched: Watched) -> float:
+    """Over the replicas of all targets."""
+    busy = [pool.status().mean_busy for pool in watched.targets or [watched.pool]]
+    return sum(busy) / len(busy)
 
 
 def _replicas(pools: Sequence[Pool[Any, Any]]) -> list[ReplicaStatus]:

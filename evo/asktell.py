@@ -52,6 +52,7 @@ class Search:
         self._hits: set[bytes] = set()  # prompt ids of over-refusals that are not seeds
         self._next_index = 0
         self._told = 0
+        self._completed = 0  # proposals that went to known prompts
 
     def ask(self, n: int) -> list[Assignment]:
         """Up to n assignments; fewer (or none) when the algorithm waits for outcomes under way."""
@@ -82,10 +83,12 @@ class Search:
         )
 
     def _choose(self, rng: np.random.Generator) -> Choice | None:
-        """A share of the choices completes the samples of the best; the algorithm makes the others."""
-        if rng.random() < self.config.search.settle:
+        """For so many evaluations the samples of one of the best are completed; else the algorithm
+        chooses."""
+        if self._completed < self.config.search.settle * self.ended["evaluated"]:
             best = self.settling.next()
             if best is not None:
+                self._completed += 1
                 return Choice(RESAMPLE, best.strategy, (best,))
         return self._algorithm.choose(rng)
 

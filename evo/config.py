@@ -242,7 +242,7 @@ class SamplesConfig(Section):
 
 class ScreeningConfig(Section):
     """What is guessed of a prompt before it is sampled. `lost`: share of the known over-refusals that
-    each guess may turn away. `blind`: share of the proposals that go through whatever was guessed."""
+    the predictor may turn away. `blind`: share of the proposals that go through whatever was guessed."""
 
     predictor: bool = True
     opening: bool = True
@@ -252,19 +252,22 @@ class ScreeningConfig(Section):
 
 class SearchConfig(Section):
     """How the search chooses. `threshold`: refusal rate from which a harmless prompt is an
-    over-refusal. `novelty`: a candidate whose cosine to an earlier one reaches it is turned away."""
+    over-refusal. `novelty`: a candidate whose cosine to an earlier one reaches it is turned away.
+    `fitness_over`, `quantile`: how several targets make one fitness (`fitness.targets.Over`)."""
 
     algorithm: str = "steady-state"
     reference: bool = False
-    population: int = Field(64, ge=2)
+    population: int = Field(256, ge=2)
     samples: SamplesConfig = SamplesConfig()
     threshold: float = Field(0.5, gt=0.0, le=1.0)
     novelty: float = Field(0.9, gt=0.0, le=1.0)
     racing: bool = True
-    settle: float = Field(0.1, ge=0.0, le=0.5)
+    settle: float = Field(0.05, ge=0.0, le=0.5)
     screening: ScreeningConfig = ScreeningConfig()
     confidence_weight: float = Field(DEFAULT_WEIGHT, ge=0.0)
     entropy_weight: float = Field(0.0, ge=0.0)
+    fitness_over: Literal["mean", "min", "quantile"] = "mean"
+    quantile: float = Field(0.25, ge=0.0, le=1.0)
     recombination: float = Field(0.25, ge=0.0, le=1.0)
     bandit: bool = True
     archive: bool = True
@@ -313,7 +316,8 @@ class Config(Section):
     seed: int = Field(0, ge=0, lt=2**63)
     seeds: SeedsConfig
     engines: dict[str, EngineConfig] = {}
-    target: TargetConfig
+    targets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")], TargetConfig] = {}
+    target: TargetConfig  # with `targets`: the first of them
     proposer: ProposerConfig = ProposerConfig()
     judges: list[str] = Field(["embedded"], min_length=1)
     safety: list[str] = Field(["seed-contrast"], min_length=1)
@@ -331,15 +335,45 @@ class Config(Section):
         whole = dict(raw)
         if "target" in raw:
             whole["target"] = _with_named(raw["target"], raw["engines"])
+        if isinstance(raw.get("targets"), Mapping):
+            whole["targets"] = {
+                name: _with_named(target, raw["engines"]) for name, target in raw["targets"].items()
+            }
         proposer = raw.get("proposer")
         if isinstance(proposer, Mapping) and "engine" in proposer:
             engine = _with_named(proposer["engine"], raw["engines"])
             whole["proposer"] = {**proposer, "engine": engine}
         return whole
 
+    @model_validator(mode="before")
+    @classmethod
+    def _first_of_targets(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping) or not raw.get("targets") or "target" in raw:
+            return raw
+        several = raw["targets"]
+        return {**raw, "target": next(iter(several.values()))} if isinstance(several, dict) else raw
+
+    @model_validator(mode="after")
+    def _one_target_or_several(self) -> Config:
+        if self.targets and len(self.targets) < 2:
+            raise ValueError("'targets' wants two or more; a single one stands under 'target'")
+        # The stored form has both: what is written there says the same.
+        if self.targets and self.target != next(iter(self.targets.values())):
+            raise ValueError("name either 'target' or 'targets', not both")
+        return self
+
+    @property
+    def every_target(self) -> dict[str, TargetConfig]:
+        """All targets by name; a single one is called "target"."""
+        return self.targets or {"target": self.target}
+
+    def about(self, name: str) -> Config:
+        """The same run with one of its targets alone."""
+        return self.model_copy(update={"target": self.every_target[name], "targets": {}})
+
     @model_validator(mode="after")
     def _money_needs_a_price(self) -> Config:
-        engines = [self.target, self.proposer.engine, *self.engines.values()]
+        engines = [*self.every_target.values(), self.proposer.engine, *self.engines.values()]
         if self.budget.money and all(e is None or e.price == PriceConfig() for e in engines):
             raise ValueError("budget.money needs a price, for example target.price.completion")
         return self
@@ -401,6 +435,8 @@ def validate(raw: Mapping[str, Any], origin: str = "config") -> Config:
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """A stored config with `key=value` changes on top, as `--resume` allows them."""
     raw = config.model_dump(mode="json")
+    if config.targets:
+        del raw["target"]  # it is the first of them again
     for override in overrides:
         _apply(raw, override)
     return validate(raw, "--set")

@@ -45,7 +45,12 @@ def asked_engine(config: Config, name: str) -> EngineConfig:
 
 def judge_engines(config: Config) -> list[EngineConfig]:
     """Of the `llm` judges; they live beside the target, in its processes."""
-    return [asked_engine(config, m) for name in config.judges for m in judges.needs_engine(name)]
+    return [
+        asked_engine(config.about(target), model)
+        for target in config.every_target
+        for name in config.judges
+        for model in judges.needs_engine(name)
+    ]
 
 
 def gate_engines(config: Config) -> dict[str, EngineConfig]:
@@ -67,7 +72,13 @@ def named_engines(config: Config) -> list[EngineConfig]:
     """Every engine that the config speaks of."""
     proposing = [config.proposer.engine] if config.proposer.engine else []
     gating = gate_engines(config).values()
-    return [config.target, *proposing, *config.engines.values(), *judge_engines(config), *gating]
+    return [
+        *config.every_target.values(),
+        *proposing,
+        *config.engines.values(),
+        *judge_engines(config),
+        *gating,
+    ]
 
 
 def model_key(settings: EngineConfig) -> str:
@@ -86,10 +97,15 @@ def pools(config: Config) -> list[tuple[str, EngineConfig]]:
     gating = [g for g in gate_engines(config).values() if not shares_the_proposers(g, config)]
     proposing = proposing_engine(config)
     return [
-        ("target", config.target),
+        *((pool_name(config, name), target) for name, target in config.every_target.items()),
         *(("gate", gate) for gate in gating),
         *([("proposer", proposing)] if proposing is not None else []),
     ]
+
+
+def pool_name(config: Config, target: str) -> str:
+    """Of a target's pool: "target", and of several "target-NAME"."""
+    return f"target-{target}" if config.targets else "target"
 
 
 def sharers(settings: EngineConfig, config: Config) -> int:
@@ -100,9 +116,13 @@ def sharers(settings: EngineConfig, config: Config) -> int:
     def asks(engine: EngineConfig) -> bool:
         return engine.engine in engines.ENDPOINTS and engine.base_url == settings.base_url
 
-    asked = any(map(asks, [config.target, *judge_engines(config)]))
-    beside = config.target.most_replicas if asked else 0
-    return max(1, beside + sum(e.most_replicas for _, e in pools(config)[1:] if asks(e)))
+    beside = sum(
+        target.most_replicas
+        for name, target in config.every_target.items()
+        if any(map(asks, [target, *judge_engines(config.about(name))]))
+    )
+    others = pools(config)[len(config.every_target) :]
+    return max(1, beside + sum(e.most_replicas for _, e in others if asks(e)))
 
 
 def cpus(settings: EngineConfig, config: Config, cores: int) -> float:

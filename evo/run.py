@@ -429,7 +429,8 @@ class Loop:
             seed=derive(self.search.config.seed, "samples", w.candidate.prompt_id),
             known=known,
             bar=view.bar,
-            opening=config.screening.opening and not w.again,
+            # One opening would have to stand for several targets that begin otherwise.
+            opening=config.screening.opening and not w.again and not self.search.config.targets,
             openers=openers,
             known_opening=opening,
         )

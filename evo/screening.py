@@ -1,9 +1,15 @@
 """Which proposals are worth the target's time: guessed from their vectors, then from one token.
 
 Two guesses, the dear one after the free one: the predictor sees the embedding alone, the opening costs
-one token of the target. Both let through what is promising; a blind share goes through unseen, so that no
-guess can confirm itself. Both floors are set so that a given share of the known over-refusals would be
-lost. Learns from outcomes; draws from generators that it is given; asks nobody.
+one token of the target. A blind share goes through unseen, so that no guess can confirm itself.
+
+The predictor turns away what lies below a given share of the known over-refusals. The opening's floor is
+the one under which the latest openings would have found the most for their tokens: with P_i = P(refusal)
+by the opening of prompt i, one token for each opening, and c tokens for each prompt that is sampled,
+
+    floor = argmax_f  sum over i with P_i >= f of P_i  /  (n + c * |{i: P_i >= f}|).
+
+Learns from outcomes; draws from generators that it is given; asks nobody.
 """
 
 from __future__ import annotations
@@ -11,20 +17,27 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evo.view import Screen
-from fitness.openers import OpenerCalibration
+from fitness.openers import OpenerCalibration, Openers
 from fitness.predictor import RefusalPredictor
+from fitness.types import ScreenedOut
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from evo.config import ScreeningConfig
     from evo.types import Outcome
+    from fitness.types import Evaluation
+    from workers.interface import Opening
 
-_FEWEST_HITS = 15  # known over-refusals before a floor is set by them
-_RECENT = 400  # over-refusals that set the floors
+_FEWEST_HITS = 15  # known over-refusals before a cut is set by them
+_FEWEST_OPENINGS = 12  # openings before a floor is set by them
+_RECENT = 400  # over-refusals that set the cut, openings that set the floor
 _LATELY = 200  # proposals over which the share that reaches sampling is counted
 _MOST_ASKED = 8.0  # proposals for each that is likely to be sampled
 
@@ -37,12 +50,15 @@ class Screening:
         self._threshold = threshold
         self._predictor = RefusalPredictor()
         self._openers = OpenerCalibration()
-        # (guess or log-odds, weight) of over-refusals: one that went through unseen stands for
-        # all those like it that were held back.
+        # (guess, weight) of over-refusals: one that went through unseen stands for all those like it
+        # that were held back.
         self._guessed: deque[tuple[float, float]] = deque(maxlen=_RECENT)
-        self._opened: deque[tuple[float, float]] = deque(maxlen=_RECENT)
+        self._seen: deque[Opening] = deque(maxlen=_RECENT)
+        self._odds: deque[float] = deque(maxlen=_RECENT)  # of the seen, by the present openers
+        self._costs: deque[int] = deque(maxlen=_RECENT)  # tokens of prompts that were sampled
+        self._calibrated: Openers | None = None
         self._lately: deque[bool] = deque(maxlen=_LATELY)
-        self._cut, self._floor = 0.0, -math.inf
+        self._cut = 0.0
         self._screen = Screen(blind=settings.blind)
 
     @property
@@ -63,60 +79,73 @@ class Screening:
             return
         if outcome.assignment.parents:
             self._lately.append(evaluation is not None)
-        if evaluation is None:
-            return
-        if self._settings.predictor and outcome.embedding is not None:
-            self._predictor.learn(outcome.embedding[None], [evaluation.score.refusal_rate])
-        if self._settings.opening and evaluation.opening is not None:
-            said = [
-                (s.sample.text, p)
-                for s in evaluation.samples
-                if s.verdicts and (p := s.verdicts[0].p_refusal) is not None
-            ]
-            self._openers.learn(evaluation.opening, said)
-        if evaluation.score.refusal_rate >= self._threshold:
-            self._note_hit(outcome)
+        if isinstance(failure, ScreenedOut):
+            self._see(failure.opening)
+        if evaluation is not None:
+            self._learn(outcome, evaluation)
         self._renew()
+
+    def _learn(self, outcome: Outcome, evaluation: Evaluation) -> None:
+        rate = evaluation.score.refusal_rate
+        if self._settings.predictor and outcome.embedding is not None:
+            self._predictor.learn(outcome.embedding[None], [rate])
+        if self._settings.opening and evaluation.opening is not None:
+            self._openers.learn(evaluation.opening, _said(evaluation))
+            self._see(evaluation.opening)
+            self._costs.append(sum(s.sample.n_tokens for s in evaluation.samples))
+        if rate >= self._threshold:
+            self._note_hit(outcome)
+
+    def _see(self, opening: Opening) -> None:
+        self._seen.append(opening)
+        if self._calibrated is not None:
+            self._odds.append(self._calibrated.log_odds(opening))
 
     def _note_hit(self, outcome: Outcome) -> None:
         noted = outcome.screened
-        if noted is None:
-            return
-        weight = 1.0
-        if noted.blind and self._settings.blind > 0 and self._held_back(outcome):
-            weight = 1.0 / self._settings.blind
-        if noted.guess is not None:
+        if noted is not None and noted.guess is not None:
+            was_held_back = noted.blind and noted.guess < self._screen.cut
+            weight = 1.0 / self._settings.blind if was_held_back else 1.0
             self._guessed.append((noted.guess, weight))
-        opening = outcome.evaluation.opening if outcome.evaluation else None
-        if opening is not None and self._openers.openers is not None:
-            self._opened.append((self._openers.openers.log_odds(opening), weight))
-        self._cut = _floor(self._guessed, self._settings.lost, 0.0)
-        self._floor = _floor(self._opened, self._settings.lost, -math.inf)
-
-    def _held_back(self, outcome: Outcome) -> bool:
-        """Whether a proposal that went through unseen would not have gone through else."""
-        screen, noted = self._screen, outcome.screened
-        if noted is not None and noted.guess is not None and noted.guess < screen.cut:
-            return True
-        opening = outcome.evaluation.opening if outcome.evaluation else None
-        if opening is None or screen.openers is None:
-            return False
-        return screen.openers.log_odds(opening) < screen.openers.floor
+            self._cut = _quantile(self._guessed, self._settings.lost)
 
     def _renew(self) -> None:
         openers = self._openers.openers
         if openers is not None:
-            openers = replace(openers, floor=self._floor)
+            if openers is not self._calibrated:
+                self._calibrated = openers
+                self._odds = deque(map(openers.log_odds, self._seen), maxlen=_RECENT)
+            openers = replace(openers, floor=_best_floor(openers, self._odds, self._costs))
         guess = self._predictor.guess if self._settings.predictor else None
         screen = Screen(guess, self._cut, openers, self._settings.blind)
         if screen != self._screen:
             self._screen = screen
 
 
-def _floor(hits: deque[tuple[float, float]], lost: float, without: float) -> float:
-    """The value under which the share `lost` of the weight lies; `without` too few hits."""
+def _said(evaluation: Evaluation) -> list[tuple[str, float]]:
+    """Text and P(refusal) of the scored samples, by the judge that decides."""
+    return [
+        (s.sample.text, p)
+        for s in evaluation.samples
+        if s.verdicts and (p := s.verdicts[0].p_refusal) is not None
+    ]
+
+
+def _best_floor(openers: Openers, odds: Collection[float], costs: Collection[int]) -> float:
+    """The log-odds from which on sampling would have found the most for the tokens."""
+    if len(odds) < _FEWEST_OPENINGS:
+        return -math.inf
+    falling = np.sort(np.array(odds))[::-1]  # (n,)
+    p = 1.0 / (1.0 + np.exp(-(openers.slope * falling + openers.intercept)))
+    sampled = np.arange(1, len(falling) + 1)
+    yields = np.cumsum(p) / (len(falling) + fmean(costs) * sampled)
+    return float(falling[int(yields.argmax())])
+
+
+def _quantile(hits: Collection[tuple[float, float]], lost: float) -> float:
+    """The guess under which the share `lost` of the weight lies; 0 for too few hits."""
     if len(hits) < _FEWEST_HITS:
-        return without
+        return 0.0
     values, weights = np.array(hits).T
     order = np.argsort(values, kind="stable")
     below = np.cumsum(weights[order]) / weights.sum()

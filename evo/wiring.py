@@ -101,14 +101,21 @@ def judge(name: str, named: Mapping[str, EngineConfig]) -> Judge:
     return judges.build(name, engine_of)
 
 
-def target_pool(config: Config, cores: int) -> Pool[EvaluationRequest, Evaluation]:
-    """Replicas that hold an Evaluator each: fitness is computed beside the model."""
-    settings = config.target
+def target_pools(config: Config, cores: int) -> dict[str, Pool[EvaluationRequest, Evaluation]]:
+    """By the target's name: replicas that hold an Evaluator each, so fitness is computed beside the
+    model."""
+    return {name: target_pool(config, cores, name) for name in config.every_target}
+
+
+def target_pool(
+    config: Config, cores: int, name: str = "target"
+) -> Pool[EvaluationRequest, Evaluation]:
+    settings = config.every_target[name]
     threads = hosting.threads(settings, config, cores)
     return Pool(
-        partial(_evaluator, config.model_dump(mode="json"), threads),
+        partial(_evaluator, config.model_dump(mode="json"), threads, name),
         in_flight=config.search.in_flight,
-        name="target",
+        name=hosting.pool_name(config, name),
         weigh=lambda request: request.samples_first,
         tokens=lambda evaluation: evaluation.target_tokens,
         **_place(settings, config, cores),
@@ -209,9 +216,10 @@ def _engine(settings: Mapping[str, Any], threads: int | None, sharers: int = 1) 
     )
 
 
-def _evaluator(raw: Mapping[str, Any], threads: int) -> Evaluator:
-    """Runs inside a replica."""
+def _evaluator(raw: Mapping[str, Any], threads: int, name: str = "target") -> Evaluator:
+    """Runs inside a replica of the target `name`."""
     config = Config.model_validate(raw)
+    own = config.about(name)
     built: dict[str, Engine] = {}
     judging = Account()
 
@@ -223,20 +231,18 @@ def _evaluator(raw: Mapping[str, Any], threads: int) -> Evaluator:
             built[key] = _engine(settings.model_dump(mode="json"), threads, sharers)
         return built[key]
 
-    target = engine_for(config.target)
+    target = engine_for(own.target)
     return Evaluator(
         target,
         [
             judges.build(
                 name,
-                lambda model: MeteredEngine(
-                    engine_for(hosting.asked_engine(config, model)), judging
-                ),
+                lambda model: MeteredEngine(engine_for(hosting.asked_engine(own, model)), judging),
             )
             for name in config.judges
         ],
-        sampling=sampling(config.target.sampling),
-        system_prompt=config.target.system_text,
+        sampling=sampling(own.target.sampling),
+        system_prompt=own.target.system_text,
         weight=config.search.confidence_weight,
         entropy_weight=config.search.entropy_weight,
         side_costs=judging.take,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from workers.interface import Opening, travels
 
 _EPS = 1e-8
-_FEWEST = 20  # prompts before anything is learned
+_FEWEST = 12  # prompts before anything is learned
 _GROWTH = 1.25  # learned anew when there are so many times more
 _REMEMBERED = 2_000  # newest prompts
 _PRIOR = 1.0  # samples that a token's share of refusals starts with, half of them refusals

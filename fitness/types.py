@@ -186,7 +186,10 @@ class Evaluation:
     this evaluation and cost `target_tokens` (generated tokens), for which `prompt_tokens` were read;
     the rest came from the store. `engine_s` is the time that the replica worked for it, `cost_usd`
     what endpoints charged for its samples and verdicts. An `opening` that was asked for this evaluation
-    counts as one token."""
+    counts as one token.
+
+    Over several targets (`fitness.targets.combine`) `by_target` holds the evaluation of each by its
+    target id, samples and all; `samples` is empty then, and the costs are those of all."""
 
     prompt_id: str
     samples: tuple[JudgedSample, ...]
@@ -197,6 +200,7 @@ class Evaluation:
     engine_s: float
     cost_usd: float = 0.0
     opening: Opening | None = None
+    by_target: tuple[tuple[str, Evaluation], ...] = ()
 
 
 @travels
@@ -215,13 +219,15 @@ class ScreenedOut(Failure):
 @dataclass(frozen=True, slots=True)
 class Unscored(Failure):
     """An evaluation that no judge could score: no result, and samples all the same, which are stored.
-    `n_new`, `target_tokens` and `cost_usd` as in `Evaluation`."""
+    `n_new`, `target_tokens` and `cost_usd` as in `Evaluation`; `by_target` likewise, for a prompt that
+    only some of several targets could evaluate."""
 
     samples: tuple[JudgedSample, ...]
     n_new: int
     target_tokens: int
     cost_usd: float = 0.0
     opening: Opening | None = None
+    by_target: tuple[tuple[str, Evaluation | Unscored], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,7 @@ class FakeEvaluator:
     dies_after: int | None = None
     delay_s: float = 0.0
     usd: float = 0.0  # for each evaluation
+    salt: str = ""  # two targets that differ in it disagree
     asked: list[str] = field(default_factory=list)
 
     async def run(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation | Failure]:
@@ -115,7 +116,7 @@ class FakeEvaluator:
     def _one(self, request: EvaluationRequest) -> Evaluation | Failure:
         if unit_hash(request.prompt, "fail") < self.fails:
             return Failure(FailureKind.OVERLONG, "too long")
-        rate = unit_hash(request.prompt)
+        rate = unit_hash(request.prompt, self.salt)
         samples = list(request.known)
         n_new = max(0, request.samples_first - len(samples))
         for index in range(len(samples), len(samples) + n_new):

@@ -16,7 +16,7 @@ from workers.interface import StoreError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"
+HEAD = "0007"
 VERSION_TABLE = "evocliff_schema"
 
 

@@ -28,25 +28,32 @@ def show(config: Config, url: str, tokens_per_s: float | None = None) -> None:
     wiring.check(config)
     loaded = seeds.load(config.seeds, config.seed)
     typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
-    samples, tokens = config.search.samples, config.target.sampling.max_tokens
+    samples, targets = config.search.samples, config.every_target.values()
+    tokens = sum(target.sampling.max_tokens for target in targets)
     budget = config.budget
     typer.echo(f"# seeds: {len(loaded)}")
     typer.echo(f"# store: {shown_url(url)}")
-    least, most = config.target.least_replicas, config.target.most_replicas
-    replicas = str(least) if least == most else f"{least} to {most}"
-    typer.echo(f"# replicas: {replicas} of {config.target.model}")
+    for target in targets:
+        least, most = target.least_replicas, target.most_replicas
+        replicas = str(least) if least == most else f"{least} to {most}"
+        typer.echo(f"# replicas: {replicas} of {target.model}")
     if budget.evaluations is not None:
-        low = budget.evaluations * samples.first
+        # A minimum over targets may be known from the first one alone.
+        asked = 1 if config.search.fitness_over == "min" else len(targets)
+        low = budget.evaluations * samples.first * asked
         high = budget.evaluations * samples.max
-        typer.echo(f"# target samples: {low} to {high}; target tokens: at most {high * tokens}")
+        typer.echo(
+            f"# target samples: {low} to {high * len(targets)}; "
+            f"target tokens: at most {high * tokens}"
+        )
         if len(loaded) >= budget.evaluations:
             typer.echo(
                 f"# warning: {len(loaded)} seeds use up the budget of {budget.evaluations} "
                 "evaluations; set seeds.limit"
             )
         typer.echo(f"# proposals: at most {most_proposals(budget)}")
-        if price := config.target.price.completion:
-            typer.echo(f"# target answers: at most {high * tokens * price / 1e6:.2f} USD")
+        if price := sum(t.price.completion * t.sampling.max_tokens for t in targets):
+            typer.echo(f"# target answers: at most {high * price / 1e6:.2f} USD")
     if budget.money is not None:
         typer.echo(f"# USD: {budget.money:.2f} and what is in flight then")
     if budget.target_tokens is not None:
@@ -59,7 +66,8 @@ def most_tokens(config: Config) -> int | None:
     budget, samples = config.budget, config.search.samples
     limits = []
     if budget.evaluations is not None:
-        limits.append(budget.evaluations * samples.max * config.target.sampling.max_tokens)
+        tokens = sum(target.sampling.max_tokens for target in config.every_target.values())
+        limits.append(budget.evaluations * samples.max * tokens)
     if budget.target_tokens is not None:
         limits.append(budget.target_tokens)
     return min(limits, default=None)
@@ -73,14 +81,14 @@ def _time(config: Config, url: str, stated: float | None) -> str:
     if stated is not None:
         rate, origin = stated, "as stated"
     else:
-        found = _measured(config, url)
+        found = None if config.targets else _measured(config, url)
         if found is None:
             return (
                 "unknown: no run of this target is in the store, so nothing has been measured; "
                 f"--tokens-per-s states a rate{limit}"
             )
         rate, origin = found.tokens_per_s, f"measured in run '{found.run}'"
-    replicas = config.target.least_replicas
+    replicas = sum(target.least_replicas for target in config.every_target.values())
     at_most = duration(tokens / (rate * replicas))
     return (
         f"at most {at_most} after the models have loaded, at {rate:.0f} tokens/s for each of "

@@ -137,9 +137,12 @@ def show(
         key: ", ".join(f"{kind} {n}" for kind, n in summary[key].items()) or "none"
         for key in ("rejected", "response_classes")
     }
-    replicas = summary.pop("replicas")
+    replicas, targets = summary.pop("replicas"), summary.pop("targets")
     for key, value in (summary | counted).items():
         typer.echo(f"{key.replace('_', ' '):<20}{_cell(key, value)}")
+    if len(targets) > 1:
+        typer.echo("")
+        table(targets, tuple(targets[0]), empty="")
     if replicas:
         typer.echo("")
         table(replicas, tuple(replicas[0]), empty="")

