@@ -85,6 +85,7 @@ class Archive:
         self._niche = niche
         self.members: list[Member] = []
         self.vectors = Vectors()
+        self._fitness = np.empty(capacity)  # (capacity,), of the members
 
     def add(self, member: Member, vector: NDArray[np.float32]) -> Added:
         """Offer a member; says what became of it."""
@@ -94,10 +95,11 @@ class Archive:
             if similarity[nearest] >= self._niche:
                 return self._compete(nearest, member, vector, Added.REPLACED)
         if len(self.members) < self._capacity:
+            self._fitness[len(self.members)] = member.score.fitness
             self.members.append(member)
             self.vectors.add(vector)
             return Added.NEW
-        weakest = min(range(len(self.members)), key=lambda i: self.members[i].score.fitness)
+        weakest = int(self._fitness.argmin())
         return self._compete(weakest, member, vector, Added.NEW)
 
     def _compete(
@@ -106,5 +108,6 @@ class Archive:
         if member.score.fitness <= self.members[place].score.fitness:
             return Added.REJECTED
         self.members[place] = member
+        self._fitness[place] = member.score.fitness
         self.vectors.replace(place, vector)
         return won
