@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.engines import vllm, vllm_startup
+from workers.engines import vllm, vllm_answers, vllm_startup
 from workers.interface import ConfigError, Sampling
 
 LOG = """vllm WARNING something else
@@ -96,18 +96,20 @@ def test_a_model_that_does_not_fit_is_named_with_the_numbers() -> None:
 
 
 def test_samples_asked_for_later_have_seeds_of_their_own() -> None:
-    first = {vllm.child_seed(3, 0) + k for k in range(4)}  # vLLM adds the number of the sample
-    later = {vllm.child_seed(3, 4) + k for k in range(4)}
-    neighbour = {vllm.child_seed(4, 0) + k for k in range(8)}
+    first = {
+        vllm_answers.child_seed(3, 0) + k for k in range(4)
+    }  # vLLM adds the number of the sample
+    later = {vllm_answers.child_seed(3, 4) + k for k in range(4)}
+    neighbour = {vllm_answers.child_seed(4, 0) + k for k in range(8)}
     assert len(first | later | neighbour) == 16
-    assert max(vllm.child_seed(seed, 10**6) for seed in range(100)) < 2**63
+    assert max(vllm_answers.child_seed(seed, 10**6) for seed in range(100)) < 2**63
 
 
 def test_log_q_is_given_only_where_it_is_exact() -> None:
-    assert vllm.log_q(-3.0, Sampling(1.0, 1.0, 0)) == -3.0
-    assert vllm.log_q(-3.0, Sampling(0.0, 0.9, 5)) == 0.0
+    assert vllm_answers.log_q(-3.0, Sampling(1.0, 1.0, 0)) == -3.0
+    assert vllm_answers.log_q(-3.0, Sampling(0.0, 0.9, 5)) == 0.0
     for truncated in (Sampling(1.0, 0.9, 0), Sampling(1.0, 1.0, 5), Sampling(0.7, 1.0, 0)):
-        assert vllm.log_q(-3.0, truncated) is None
+        assert vllm_answers.log_q(-3.0, truncated) is None
 
 
 @pytest.mark.parametrize("found", ["0.28.1", "0.33.0", "1.0.0"])
