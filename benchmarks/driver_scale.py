@@ -43,6 +43,7 @@ import db
 from evo.api import _RunRecorder
 from evo.asktell import Search
 from evo.config import validate
+from evo.operators.resample import ResampleProposer
 from evo.operators.seeds import SeedProposer
 from evo.run import Loop
 from evo.types import Assignment, Draft, Seed
@@ -244,7 +245,11 @@ def simulate(
         store.register_seeds(seeds)
         loop = Loop(
             search=Search(config, seeds),
-            proposers={"seed": SeedProposer(seeds), "lexical": Numbering()},
+            proposers={
+                "seed": SeedProposer(seeds),
+                "resample": ResampleProposer(),
+                "lexical": Numbering(),
+            },
             gates=[OpenGate()],
             embedder=RandomEmbedder(simulation),
             evaluator=pool,

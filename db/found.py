@@ -368,9 +368,7 @@ def _origins(
         )
         .order_by(Proposal.proposal_index.desc())
     )
-    return {
-        (run, prompt): (index, operator) for run, prompt, index, operator in rows if prompt
-    }
+    return {(run, prompt): (index, operator) for run, prompt, index, operator in rows if prompt}
 
 
 _SCORE_FIELDS = tuple(fitness_types.Score.__dataclass_fields__)

@@ -7,15 +7,26 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Executable, RowMapping, Table, bindparam, func, select, update
+from sqlalchemy import (
+    Connection,
+    Insert,
+    RowMapping,
+    Table,
+    Update,
+    bindparam,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
+from db.bulk import execute_rows
 from db.models import (
     Base,
     Embedding,
@@ -106,15 +117,15 @@ def insert_new(
     keys = [column.name for column in table.__table__.primary_key]
     ordered = sorted(rows, key=itemgetter(*keys))
     statement = _insert(connection.dialect.name, table)
-    added = sum(connection.execute(statement, list(chunk)).rowcount for chunk in chunks(ordered))
+    added = sum(execute_rows(connection, statement, chunk) for chunk in chunks(ordered))
     return added == len(rows)
 
 
 @cache
-def _insert(dialect: str, table: type[Base]) -> Executable:
-    """The same object every time, so that SQLAlchemy compiles it once."""
+def _insert(dialect: str, table: type[Base]) -> Insert:
+    """The same object every time, so that it is compiled once."""
     made = (sqlite if dialect == "sqlite" else postgresql).insert(table.__table__)
-    statement: Executable = made.on_conflict_do_nothing()
+    statement: Insert = made.on_conflict_do_nothing()
     return statement
 
 
@@ -157,8 +168,13 @@ def ending(outcome: Outcome, embedder: str) -> dict[str, Any]:
 
 def _names(named: Iterable[tuple[str, str]]) -> str | None:
     """[[name, version], ...] as JSON; NULL when there are none."""
-    listed = [list(pair) for pair in named]
-    return json.dumps(listed) if listed else None
+    listed = tuple(named)
+    return _listed(listed) if listed else None
+
+
+@lru_cache(64)  # a run has the same gates and judges all along
+def _listed(named: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps(named)
 
 
 def pairs(column: str | None) -> list[tuple[str, str]]:
@@ -175,11 +191,11 @@ def update_pending(
         row = {f"new_{column}": value for column, value in values.items()}
         alike[tuple(values)].append({"run": run_id, "number": index, **row})
     for columns, rows in alike.items():
-        connection.execute(_update_pending(columns), rows)
+        execute_rows(connection, _update_pending(columns), rows)
 
 
 @cache
-def _update_pending(columns: tuple[str, ...]) -> Executable:
+def _update_pending(columns: tuple[str, ...]) -> Update:
     return (
         update(_PROPOSALS)
         .where(
@@ -525,6 +541,7 @@ def evaluation_rows(
             "prompt_tokens": part.prompt_tokens,
             "engine_s": part.engine_s,
             "judges": _names((v.judge, v.version) for v in _verdicts(part)),
+            "is_superseded": False,
         }
         for o in outcomes
         if o.evaluation is not None

