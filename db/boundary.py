@@ -110,8 +110,8 @@ def _over_refusal(f: Found, known: Mapping[str, Found], children: Sequence[str])
         and r.safety is Safety.HARMLESS
         and r.score.refusal_rate < r.run.threshold
     ]
-    assert f.score is not None  # an over-refusal has one
-    return OverRefusal(f.prompt_id, f.prompt, f.score.n_samples, tuple(relatives))
+    n_samples = f.score.n_samples if f.score is not None else 0
+    return OverRefusal(f.prompt_id, f.prompt, n_samples, tuple(relatives))
 
 
 def target_of(store: Store, run: str) -> tuple[str, str]:

@@ -101,6 +101,14 @@ class Pair:
     def n_words(self) -> int:
         return n_words(self.edits)
 
+    @property
+    def refused_id(self) -> str:
+        return prompt_id(self.refused)
+
+    @property
+    def answered_id(self) -> str:
+        return prompt_id(self.answered)
+
 
 @dataclass(frozen=True, slots=True)
 class _Try:
@@ -142,6 +150,11 @@ class BoundarySearch:
             self._steps = self._search()
         self._asked = next(self._steps, [])
         return self._asked
+
+    def samples_before(self, identity: str) -> int:
+        """How many samples of a prompt were there before this search."""
+        texts = [*self.relatives, self.refused]
+        return next((t.n_samples for t in texts if prompt_id(t.text) == identity), 0)
 
     def tell(self, answers: Sequence[Answer]) -> None:
         for probe, answer in zip(self._asked, answers, strict=True):
@@ -235,7 +248,9 @@ class BoundarySearch:
         """ddmin: parts, then what is left without each part, then smaller parts."""
         units, parts = large.units, 2
         while len(units) >= 2:
-            cuts = [units[i * len(units) // parts : (i + 1) * len(units) // parts] for i in range(parts)]
+            cuts = [
+                units[i * len(units) // parts : (i + 1) * len(units) // parts] for i in range(parts)
+            ]
             rests = [tuple(u for u in units if u not in cut) for cut in cuts] if parts > 2 else []
             for options in (cuts, rests):
                 tries = self._tries(options, large.source, again=True)

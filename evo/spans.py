@@ -128,9 +128,7 @@ def difference(text: str, other: str) -> tuple[Edits, ...]:
         if tag == "delete":
             groups.append(removal(text, i, j))
         elif tag == "replace" and j - i == m - k:
-            groups.append(
-                tuple(Edit(i + n, (old[i + n],), (new[k + n],)) for n in range(j - i))
-            )
+            groups.append(tuple(Edit(i + n, (old[i + n],), (new[k + n],)) for n in range(j - i)))
         else:
             groups.append((Edit(i, tuple(old[i:j]), tuple(new[k:m])),))
     return tuple(groups)

@@ -27,9 +27,7 @@ def upgrade() -> None:
         sa.Column("clear", sa.Boolean(), nullable=False),
         sa.Column("target_tokens", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.CheckConstraint(
-            "source IN ('lineage', 'span')", name=op.f("ck_boundary_pairs_source")
-        ),
+        sa.CheckConstraint("source IN ('lineage', 'span')", name=op.f("ck_boundary_pairs_source")),
         sa.ForeignKeyConstraint(
             ["target_id"], ["targets.target_id"], name=op.f("fk_boundary_pairs_target_id")
         ),
