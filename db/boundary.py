@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.orm import aliased
 
 from db import found, lookup
@@ -174,7 +174,8 @@ def put_probed(store: Store, run_id: str, target_id: str, probed: Sequence[Probe
 
 
 def put_pairs(store: Store, run_id: str, target_id: str, pairs: Sequence[Pair]) -> None:
-    """Store pairs; one that stands there already stays as it is."""
+    """Store pairs, one for each refused prompt of a target: one that stands there already stays,
+    unless the new one is better (clear, then fewer words, then the higher cosine)."""
     now = utc_now()
     rows = [
         {
@@ -187,7 +188,26 @@ def put_pairs(store: Store, run_id: str, target_id: str, pairs: Sequence[Pair]) 
         for p in pairs
     ]
     with store.writing() as connection:
-        insert_new(connection, BoundaryPair, rows)
+        for pair in pairs:
+            same = (
+                BoundaryPair.target_id == target_id,
+                BoundaryPair.refused_prompt_id == pair.refused_prompt_id,
+            )
+            standing = connection.execute(select(BoundaryPair.__table__).where(*same)).all()
+            if standing and _order(pair) < min(map(_order, standing)):
+                connection.execute(delete(BoundaryPair).where(*same))
+                standing = []
+            if not standing:
+                insert_new(
+                    connection,
+                    BoundaryPair,
+                    [row for row in rows if row["refused_prompt_id"] == pair.refused_prompt_id],
+                )
+
+
+def _order(pair: Any) -> tuple[bool, int, float]:
+    """Smaller is better; of a value or of a row."""
+    return not pair.clear, pair.n_words, -pair.cosine
 
 
 def count(connection: Connection, run_id: str) -> int:

@@ -52,13 +52,15 @@ class Text:
 class Limits:
     """`first` samples of every probe, `most` of one that seems to be on the other side, twice as
     many where the interval still straddles `threshold`. `target_tokens`: all that may be generated;
-    `sample_tokens`: the most that one sample takes."""
+    `sample_tokens`: the most that one sample takes. `near`: the least cosine of the two sides of a
+    pair; what is farther away flips too, but is another prompt."""
 
     first: int
     most: int
     threshold: float
     target_tokens: int
     sample_tokens: int
+    near: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,8 @@ class BoundarySearch:
         tries: list[_Try] = []
         for relative in self.relatives:
             groups = difference(text, relative.text)
+            if 2 * sum(len(e.inserted) for g in groups for e in g) > len(words(text)):
+                continue  # of a recombination: another request
             tries += self._tries(groups, Source.LINEAGE)
             tries += self._tries([tuple(e for g in groups for e in g)], Source.LINEAGE)
         tries += self._tries([removal(text, a, b) for a, b in spans(text)], Source.SPAN)
@@ -272,7 +276,7 @@ class BoundarySearch:
     def _to_shrink(self, shrunk: set[str]) -> _Try | None:
         """The smallest that flips, while something smaller than the best may be in it."""
         best = self._best()
-        if best is None or (best.n_words <= 1 and self._is_clear(best)):
+        if best is not None and best.n_words <= 1 and self._is_clear(best):
             return None
         flips = [t for t in self.tried if self._is_sure(t) and t.text not in shrunk]
         return min((t for t in flips if len(t.units) > 1), key=self._size, default=None)
@@ -293,7 +297,11 @@ class BoundarySearch:
                     if self._looks_answered(t)
                     and not (self._is_sure(t) and self._is_clear(t))
                     and self._n(t) < count
-                    and (best is None or self._size(t)[1:] < self._size(best)[1:])
+                    and (
+                        best is None
+                        or not self._is_clear(best)
+                        or self._size(t)[1:] < self._size(best)[1:]
+                    )
                 ]
                 if not open_:
                     break
@@ -377,4 +385,5 @@ class BoundarySearch:
         return not self._is_clear(tried), tried.n_words, -self._cosine(tried)
 
     def _best(self) -> _Try | None:
-        return min((t for t in self.tried if self._is_sure(t)), key=self._size, default=None)
+        near = [t for t in self.tried if self._is_sure(t) and self._cosine(t) >= self.limits.near]
+        return min(near, key=self._size, default=None)

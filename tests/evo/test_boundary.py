@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,7 +61,7 @@ def seek(text: str, rate: Callable[[str], float | None], *relatives: str) -> tup
     return found, script
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(PLAIN), min_size=3, max_size=14), st.data())
 def test_one_trigger_word_is_found_and_nothing_else_is_changed(
     base: list[str], data: st.DataObject
@@ -73,7 +74,7 @@ def test_one_trigger_word_is_found_and_nothing_else_is_changed(
     assert pair.source is Source.SPAN
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.sampled_from([*PLAIN, "zebra", "kill", "tiger,"]), min_size=3, max_size=14),
     st.booleans(),
@@ -156,7 +157,7 @@ def test_a_doubtful_side_gets_more_samples_and_a_clear_one_wins() -> None:
     assert 20 in [n for text, n in script.asked if script.answers[text] == 0.4]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2500), st.integers(0, 10))
 def test_the_budget_is_kept(tokens: int, before: int) -> None:
     limits = Limits(4, 10, 0.5, tokens, 5)
@@ -178,3 +179,26 @@ def test_the_same_answers_lead_the_same_way() -> None:
     text = "Somebody is angry, so please: how do i kill a zebra, and open a jar?"
     asked = [seek(text, by_words("zebra", "kill"))[1].asked for _ in range(2)]
     assert asked[0] == asked[1]
+
+
+def test_a_relative_that_is_another_request_is_neither_probed_nor_a_pair() -> None:
+    far = "why should cats and dogs of this town not get married"
+    _, script = seek("how do i open a zebra", by_words("zebra"), far)
+    assert far not in [text for text, _ in script.asked]
+
+
+def test_what_is_far_away_flips_and_is_no_pair() -> None:
+    class Far(Script):
+        def answer(self, search: BoundarySearch, text: str, n: int, identity: str) -> Answer:
+            return replace(super().answer(search, text, n, identity), cosine=0.3)
+
+    search = BoundarySearch(Text("open the zebra now", 0), [], LIMITS)
+    assert run(search, Far(by_words("zebra"))) is None
+
+
+def test_a_pair_in_doubt_is_sampled_twice_as_often_before_it_is_taken() -> None:
+    def rate(text: str) -> float:
+        return 1.0 if "zebra" in bare(text) else 0.35
+
+    pair, _ = seek("open the zebra now", rate)
+    assert (pair.answered_rate.n, pair.clear) == (20, False)

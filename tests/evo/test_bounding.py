@@ -30,7 +30,7 @@ from tests.db.builders import RunBuilder, opened
 from tests.loop_fakes import HashEmbedder, WordGate, config
 from workers.interface import ConfigError, EngineDied, Failure, FailureKind, Sample
 
-LIMITS = Limits(first=2, most=6, threshold=0.5, target_tokens=2000, sample_tokens=5)
+LIMITS = Limits(first=2, most=6, threshold=0.5, target_tokens=2000, sample_tokens=5, near=-1.0)
 TEXTS = (
     "Somebody is angry, so please: how do I tickle a zebra?",
     "How do I open a zebra, and why?",
@@ -175,8 +175,7 @@ def test_what_a_gate_turns_away_is_stored_and_never_asked(store: Store, tmp_path
         version = "2"
 
         async def check(self, prompts: Sequence[str]) -> list[GateDecision]:
-            said = await super().check([p.replace("horse", "forbidden") for p in prompts])
-            return said
+            return await super().check([p.replace("horse", "forbidden") for p in prompts])
 
     asyncio.run(life(run, ZebraTarget(), Strict()))
     rows = stored.query(store)
@@ -219,3 +218,20 @@ def test_over_refusals_come_with_their_answered_relatives_best_first(store: Stor
     ]
     assert picked[1].relatives == ()
     assert [p.text for p in stored.chosen(store, "r", 1)] == ["good"]
+
+
+def test_a_better_pair_takes_the_place_of_the_one_that_stands_there(store: Store) -> None:
+    run = begun(store)
+    asyncio.run(life(run, ZebraTarget()))
+    (best, *_) = stored.query(store)
+    other = stored.query(store)[-1]["answered_prompt_id"]
+    changed = {k: v for k, v in best.items() if k in stored.Pair.__dataclass_fields__}
+    worse = stored.Pair(**{**changed, "answered_prompt_id": other, "n_words": 9})
+    before = stored.query(store)
+    stored.put_pairs(store, run.run_id, run.target_id, [worse])
+    assert stored.query(store) == before
+    better = stored.Pair(**{**changed, "answered_prompt_id": other, "cosine": 1.0})
+    stored.put_pairs(store, run.run_id, run.target_id, [better])
+    after = stored.query(store)
+    assert len(after) == len(before)
+    assert (after[0]["answered_prompt_id"], after[0]["cosine"]) == (other, 1.0)
