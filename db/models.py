@@ -311,3 +311,31 @@ class Embedding(Base):
     embedder: Mapped[str] = mapped_column(String(120), primary_key=True)
     dim: Mapped[int]
     vector: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class BoundaryPair(Base):
+    """A refused prompt and the nearest answered one; `run_id` is the run that it was found for."""
+
+    __tablename__ = "boundary_pairs"
+    __table_args__ = (CheckConstraint("source IN ('lineage', 'span')", "source"),)
+
+    target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"), primary_key=True)
+    refused_prompt_id: Mapped[str] = mapped_column(
+        ForeignKey("prompts.prompt_id"), primary_key=True
+    )
+    answered_prompt_id: Mapped[str] = mapped_column(
+        ForeignKey("prompts.prompt_id"), primary_key=True
+    )
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"), index=True)
+    # [{"start", "removed", "inserted"}, ...] as JSON over the words of the refused prompt.
+    edit: Mapped[str] = mapped_column(AnyText)
+    source: Mapped[str] = mapped_column(String(16))
+    n_words: Mapped[int]
+    cosine: Mapped[float]
+    refused_rate: Mapped[float]
+    refused_n: Mapped[int]
+    answered_rate: Mapped[float]
+    answered_n: Mapped[int]
+    clear: Mapped[bool]  # both intervals lie wholly on their sides of the threshold
+    target_tokens: Mapped[int]  # generated for the probes of this prompt
+    created_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, and_, func, select
 
-from db import found, lookup
+from db import boundary, found, lookup
 from db.found import Found
 from db.holder import is_alive
 from db.models import Evaluation, Opening, Prompt, Proposal, Replica, Run, Sample, Target, Verdict
@@ -63,8 +63,8 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
     over-refusals no two of which have a cosine of `found.CLUSTER_COSINE` or more; rejected counts
     proposals by the kind of their failure; response_classes counts the run's own samples by what the
     judge that decided called them; replicas are those of the run's last life, as its last
-    heartbeat saw them. Over several targets an evaluation counts once, by its combined score; targets
-    lists the parts.
+    heartbeat saw them. Samples of boundary pairs count among samples, not among target_tokens. Over
+    several targets an evaluation counts once, by its combined score; targets lists the parts.
     """
     with store.reading() as connection:
         run_id = lookup.find_run(connection, run)
@@ -137,6 +137,7 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         clusters = found.n_clusters(connection, over_refusals)
         replicas = _replicas(connection, run_id)
         classes = _response_classes(connection, run_id)
+        boundary_pairs = boundary.count(connection, run_id)
     return {
         "run": run_id,
         "name": row.name,
@@ -149,6 +150,7 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         "money_usd": money_usd or 0.0,
         "over_refusals": len(over_refusals),
         "clusters": clusters,
+        "boundary_pairs": boundary_pairs,
         "seed_over_refusals": len(hits) - len(over_refusals),
         "best_fitness": best,
         "without_confidence": sums.without_confidence,

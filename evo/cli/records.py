@@ -45,6 +45,8 @@ _QUERY = """Examples:
   evocliff query --like "python process" --json
 
   evocliff query --run quickstart --csv > found.csv
+
+  evocliff query --run quickstart --boundary        (pairs that `evocliff boundary` found)
 """
 _LINEAGE = """Examples:
 
@@ -157,6 +159,9 @@ def query(
         str | None, typer.Option(help="harmless, controversial or harmful, by all the run's gates.")
     ] = None,
     like: Like = None,
+    boundary: Annotated[
+        bool, typer.Option("--boundary", help="Boundary pairs, the smallest edit first.")
+    ] = False,
     sort: SortOption = Sort.FITNESS,
     limit: Limit = None,
     db: Db = _DEFAULT_DB,
@@ -169,6 +174,13 @@ def query(
 
     if json_ and csv_:
         raise ConfigError("--json and --csv: choose one")
+    if boundary:
+        if strategy or min_refusal is not None or safety or sort is not Sort.FITNESS:
+            raise ConfigError(
+                "--boundary: goes with --run, --target, --like and --limit; leave the others out"
+            )
+        _pairs(db, run, target, like, limit, json_, csv_)
+        return
     with _reading(db) as store:
         rows = queries.query(
             store,
@@ -196,6 +208,51 @@ def query(
         columns.insert(-1, "safety")
     shown = rows if limit is not None else rows[:_SHOWN]
     table(shown, columns, empty="nothing matches")
+    if len(shown) < len(rows):
+        typer.echo(f"{len(shown)} of {len(rows)} shown; --limit N shows more")
+
+
+def _pairs(
+    db: str,
+    run: str | None,
+    target: str | None,
+    like: str | None,
+    limit: int | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Boundary pairs: two lines each in a table, the edit between them."""
+    from db import boundary
+
+    with _reading(db) as store:
+        rows = boundary.query(store, run=run, target=target, like=like, limit=limit)
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    if as_csv:
+        _csv([row | {"edit": json.dumps(row["edit"])} for row in rows], boundary.COLUMNS)
+        return
+    shown = rows if limit is not None else rows[:_SHOWN]
+    lines: list[dict[str, Any]] = []
+    for row in shown:
+        changed = ", ".join(
+            f"{' '.join(e['removed']) or '(nothing)'} -> {' '.join(e['inserted']) or '(nothing)'}"
+            for e in row["edit"]
+        )
+        for side in ("refused", "answered"):
+            lines.append(
+                {
+                    "": side,
+                    "prompt_id": row[f"{side}_prompt_id"],
+                    "refusal_rate": row[f"{side}_rate"],
+                    "n_samples": row[f"{side}_n"],
+                    "cosine": row["cosine"],
+                    "edit": changed if side == "refused" else "",
+                    "prompt": row[side],
+                }
+            )
+    columns = ("", "prompt_id", "refusal_rate", "n_samples", "cosine", "edit", "prompt")
+    table(lines, columns, empty="no boundary pairs; `evocliff boundary RUN` finds them")
     if len(shown) < len(rows):
         typer.echo(f"{len(shown)} of {len(rows)} shown; --limit N shows more")
 
@@ -371,11 +428,12 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: s
         typer.echo("  ".join(padded).rstrip())
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Lists become one cell with spaces between; line breaks stay, other control characters do not."""
+def _csv(rows: Sequence[Mapping[str, Any]], empty: Sequence[str] | None = None) -> None:
+    """Lists become one cell with spaces between; line breaks stay, other control characters do not.
+    `empty`: the columns where there are no rows; default: those of prompts."""
     from db import queries
 
-    columns = list(rows[0]) if rows else list(queries.COLUMNS)
+    columns = list(rows[0]) if rows else list(empty or queries.COLUMNS)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:

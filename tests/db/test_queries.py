@@ -56,6 +56,7 @@ def test_a_summary_counts_what_the_run_found_and_paid(store: Store, run: RunBuil
         "money_usd": 0.0,
         "over_refusals": 3,
         "clusters": 2,
+        "boundary_pairs": 0,
         "seed_over_refusals": 1,
         "best_fitness": 0.0,
         "without_confidence": 0,

@@ -586,6 +586,7 @@ def test_an_older_database_is_migrated_for_writing_and_named_when_read(tmp_path:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("DROP TABLE replicas")
         connection.execute("DROP TABLE openings")
+        connection.execute("DROP TABLE boundary_pairs")
         connection.execute("UPDATE evocliff_schema SET version_num = '0001'")
         connection.commit()
     with pytest.raises(StoreError, match="evocliff db upgrade"):
