@@ -117,6 +117,67 @@ def recombine(first: str, second: str, rng: Generator) -> Draft | Failure:
     return _unchanged("the second parent has nothing that the first could take over")
 
 
+def exchange(
+    parent: Prompt, out: Frame, strategy: Strategy, templates_: Sequence[Template], rng: Generator
+) -> Draft | Failure:
+    """`parent` with one new frame out of `templates_` in the place of `out`, or, where none fits
+    there, elsewhere; its other frames stay as far as the caps allow."""
+    facts = describe(parent.core)
+    if facts.fragile and strategy in _NOT_WHEN_FRAGILE:
+        return _unchanged(f"{strategy} is kept away from a request that touches self-harm")
+    kept = [f for f in parent.frames if f is not out]
+    here = [t for t in templates_ if _side(t.position) is _side(out.position)]
+    text = compose(parent)
+    for attempt in range(ATTEMPTS):
+        pool = here if here and attempt < ATTEMPTS // 2 else templates_
+        fresh = _draw(pool, facts, parent.core, parent.frames, rng)[:1]
+        child = _fit(Prompt(parent.core), fresh, kept, rng)
+        instruction = compose(child)
+        if fresh and _is_sane(child, instruction, text):
+            return Draft(instruction, _rationale(strategy, child, fresh, None))
+    return _unchanged(f"found no {strategy} frame for the place in {ATTEMPTS} attempts")
+
+
+def endow(mother: Prompt, gift: Sequence[Frame], kept: Sequence[Frame]) -> Draft | Failure:
+    """The request of `mother` with the frames `gift` of another prompt and `kept` of its own, both in
+    the order of preference: what the caps or the ear do not allow is left out from the end.
+
+    Frames that may not stand beside the request (`carries_over`) must not be in `gift`.
+    """
+    chosen: list[Frame] = []
+    text = compose(mother)
+    for frame in (*gift, *kept):
+        candidate = [*chosen, frame]
+        grown = _in_order(mother.core, candidate)
+        if _within_caps(Prompt(mother.core), candidate) and _is_sane(grown, compose(grown), text):
+            chosen = candidate
+    child = _in_order(mother.core, chosen)
+    fresh = [f for f in chosen if f in gift]
+    if fresh and _is_sane(child, compose(child), text):
+        return Draft(compose(child), _rationale(Strategy.RECOMBINATION, child, fresh, None))
+    return _unchanged("the second parent has nothing that the first could take over")
+
+
+def _in_order(core: str, frames: Sequence[Frame]) -> Prompt:
+    order = list(Position)
+    return Prompt(core, tuple(sorted(frames, key=lambda f: order.index(f.position))))
+
+
+def quotation(core: str, word: str, rng: Generator) -> Frame | None:
+    """A frame that quotes `word` beside the request `core`; None where it touches self-harm."""
+    facts = describe(core)
+    if facts.fragile:
+        return None
+    pool = [t for t in templates()[Strategy.RECOMBINATION] if _fits(t, facts, core)]
+    template = pool[int(rng.integers(len(pool)))]
+    return Frame(template.strategy, template.position, fill(template, facts, rng, word))
+
+
+def carries_over(frame: Frame, core: str) -> bool:
+    """Whether a frame of another prompt may stand beside the request `core`."""
+    return _carries_over(frame, core, describe(core))
+
+
 def _draw(
     pool: Sequence[Template],
     facts: CoreFacts,
