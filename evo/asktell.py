@@ -13,6 +13,7 @@ from evo import algorithms
 from evo.algorithms import Choice
 from evo.config import Config
 from evo.seeding import derive, generator
+from evo.tactics import arms
 from evo.types import Assignment, Candidate, Draft, Outcome, Seed, Strategy, prompt_id
 
 SEED_OPERATOR = "seed"
@@ -38,7 +39,12 @@ class Search:
         self.best_fitness: float | None = None
         self.ended: Counter[str] = Counter()  # "evaluated", or the kind of failure
         self._run_seed = config.seed
-        self._algorithm = algorithms.build(config.search, config.proposer.operators, config.seed)
+        self._algorithm = algorithms.build(
+            config.search,
+            config.proposer.operators,
+            config.seed,
+            arms(config.proposer.tactics, config.proposer.operators),
+        )
         self._next_index = 0
         self._told = 0
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evo import algorithms, hosting
 from evo.config import Config, EngineConfig, SamplingConfig
+from evo.operators.lexical.tactics import tactic_templates
 from evo.operators.seeds import SeedProposer
 from evo.types import Proposer, Seed
 from fitness import judges, safety
@@ -29,6 +30,9 @@ from workers.interface import (
 from workers.metering import Account, MeteredEngine
 from workers.pool import Placement, Pool, Prioritised, Priority, Replicas
 from workers.replica import EngineWorker
+
+if TYPE_CHECKING:
+    from evo.operators.guided import Check, Rates
 
 GenerationPool = Pool[GenerationRequest, Generation]
 
@@ -147,19 +151,35 @@ def _place(settings: EngineConfig, config: Config, cores: int) -> dict[str, Any]
 
 
 def proposers(
-    config: Config, seeds: Sequence[Seed], worker: Worker[GenerationRequest, Generation] | None
+    config: Config,
+    seeds: Sequence[Seed],
+    worker: Worker[GenerationRequest, Generation] | None,
+    rates: Rates | None = None,
+    check: Check | None = None,
 ) -> dict[str, Proposer]:
-    """Operator name -> proposer, the seeds' own included."""
+    """Operator name -> proposer, the seeds' own included.
+
+    `rates` and `check` are for `guided`: what refusal rates are guessed of texts, and how near the
+    target is to begin a refusal of them. Without `rates` all texts are guessed alike.
+    """
+    tactics = config.proposer.tactics
     made: dict[str, Proposer] = {SeedProposer.name: SeedProposer(seeds)}
     if "lexical" in config.proposer.operators:
         from evo.operators.lexical import LexicalProposer
 
-        made["lexical"] = LexicalProposer()
+        made["lexical"] = LexicalProposer(tactic_templates(tactics))
+    if "guided" in config.proposer.operators:
+        from evo.operators.guided import GuidedProposer, alike
+
+        made["guided"] = GuidedProposer(rates or alike, check, tactic_templates(tactics))
     if worker is not None and config.proposer.engine is not None:
         from evo.operators.llm import LlmProposer
 
         made["llm"] = LlmProposer(
-            worker, sampling(config.proposer.engine.sampling), config.proposer.attempts
+            worker,
+            sampling(config.proposer.engine.sampling),
+            config.proposer.attempts,
+            {tactic.strategy: tactic.instruction for tactic in tactics},
         )
     return made
 

@@ -5,7 +5,7 @@ Parents win a tournament by fitness and novelty; a bandit picks operator and str
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -22,10 +22,12 @@ class SteadyState:
         self.archive = Archive(settings.population)
         self._operators = list(operators)
         self._recombination = settings.recombination
-        self._bandit = Bandit(
-            {(o, s): rate for o in operators for s, rate in PAPER_SUCCESS.items()}
-        )
+        self._priors = {(o, s): rate for o in operators for s, rate in PAPER_SUCCESS.items()}
+        self._bandit = Bandit(self._priors)
         self._quality: np.ndarray | None = None  # of the members, until the archive changes
+
+    def offer(self, arms: Mapping[tuple[str, Strategy], float]) -> None:
+        self._bandit = Bandit(self._priors | dict(arms))
 
     def choose(self, rng: np.random.Generator) -> Choice | None:
         if not self.archive.members:

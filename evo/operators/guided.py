@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evo.operators.lexical.grammar import Template
 from evo.operators.lexical.prompt import Frame, Prompt, templates
 from evo.operators.lexical.rewrite import carries_over, endow, exchange, quotation, rewrite
 from evo.operators.lexical.sensitive import salient_words, word_forms
@@ -88,9 +89,18 @@ class GuidedProposer:
     assigned strategy. Requests are never cut: what a user wrote stays whole.
     """
 
-    def __init__(self, rates: Rates = alike, check: Check | None = None) -> None:
+    def __init__(
+        self,
+        rates: Rates = alike,
+        check: Check | None = None,
+        tactics: Mapping[Strategy, Sequence[Template]] | None = None,
+    ) -> None:
         self._rates = rates
         self._check = check
+        self._templates: dict[Strategy, Sequence[Template]] = {
+            **{strategy: templates()[strategy] for strategy in MUTATIONS},
+            **(tactics or {}),
+        }
         self._checked_tokens = 0
 
     @property
@@ -106,7 +116,7 @@ class GuidedProposer:
         texts = [p.text for a in assignments for p in a.parents if p.text.strip()]
         weighed = await asyncio.to_thread(weigh, texts, self._rates)
         checked = await self._checked(assignments, weighed)
-        return [_propose_one(a, weighed, checked) for a in assignments]
+        return [_propose_one(a, weighed, checked, self._templates) for a in assignments]
 
     async def close(self) -> None:
         return None
@@ -158,6 +168,7 @@ def _propose_one(
     assignment: Assignment,
     weighed: Mapping[str, Weighed],
     checked: Mapping[tuple[str, str], float],
+    pools: Mapping[Strategy, Sequence[Template]],
 ) -> Draft | Failure:
     rng = np.random.default_rng(assignment.seed)
     if any(not _has_words(p.text) for p in assignment.parents):
@@ -165,7 +176,8 @@ def _propose_one(
     if _crosses(assignment):
         mother, father = (weighed[p.text] for p in assignment.parents)
         return _cross(mother, father, checked, rng)
-    if assignment.strategy not in MUTATIONS or not assignment.parents:
+    pool = pools.get(assignment.strategy)
+    if pool is None or not assignment.parents:
         return Failure(
             FailureKind.UNCHANGED,
             f"the guided proposer has no operator {assignment.strategy} for "
@@ -173,9 +185,8 @@ def _propose_one(
         )
     parent = weighed[assignment.parents[0].text]
     if not parent.whole.prompt.frames:
-        return rewrite(parent.text, assignment.strategy, rng)
+        return rewrite(parent.text, assignment.strategy, rng, pool)
     least = parent.carried()[-1]
-    pool = templates()[assignment.strategy]
     return exchange(parent.whole.prompt, least, assignment.strategy, pool, rng)
 
 

@@ -89,7 +89,9 @@ def _pieces(text: str) -> list[str]:
     clauses: list[str] = []
     for clause in _CLAUSE_END.split(words):
         if clauses and min(_count(clauses[-1]), _count(clause)) < FEWEST_WORDS:
-            clauses[-1] = f"{clauses[-1]} {clause}"  # an enumeration, an aside: no clause of its own
+            clauses[-1] = (
+                f"{clauses[-1]} {clause}"  # an enumeration, an aside: no clause of its own
+            )
         else:
             clauses.append(clause)
     return clauses

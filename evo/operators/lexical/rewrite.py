@@ -54,8 +54,11 @@ _NOT_WHEN_FRAGILE = frozenset(
 )
 
 
-def rewrite(text: str, strategy: Strategy, rng: Generator) -> Draft | Failure:
-    """A harmless prompt that asks the same as `text`, rewritten under one of the nine strategies.
+def rewrite(
+    text: str, strategy: Strategy, rng: Generator, pool: Sequence[Template] | None = None
+) -> Draft | Failure:
+    """A harmless prompt that asks the same as `text`, rewritten under one of the nine strategies, or
+    under one that the templates `pool` belong to.
 
     Raises ValueError for a strategy that is no mutation.
 
@@ -64,13 +67,13 @@ def rewrite(text: str, strategy: Strategy, rng: Generator) -> Draft | Failure:
     >>> "peel an onion" in draft.instruction
     True
     """
-    if strategy not in MUTATIONS:
+    if pool is None and strategy not in MUTATIONS:
         raise ValueError(f"strategy: {strategy!r} is no mutation; expected one of {MUTATIONS}")
     if not _has_words(text):
         return Failure(FailureKind.EMPTY, "the parent has no words to rewrite")
     parent = parse(text)
     facts = describe(parent.core)
-    if facts.fragile and strategy in _NOT_WHEN_FRAGILE:
+    if facts.fragile and _is_too_dark(strategy):
         return _unchanged(f"{strategy} is kept away from a request that touches self-harm")
     kept = [f for f in parent.frames if f.strategy is not strategy]
     for _ in range(ATTEMPTS):
@@ -79,7 +82,9 @@ def rewrite(text: str, strategy: Strategy, rng: Generator) -> Draft | Failure:
             core, swap = substitute(parent.core, strategy, rng)
         fresh: list[Frame] = []
         if swap is None or rng.random() >= SUBSTITUTION_ALONE:
-            fresh = _draw(templates()[strategy], facts, core, parent.frames, rng)
+            fresh = _draw(
+                templates()[strategy] if pool is None else pool, facts, core, parent.frames, rng
+            )
         child = _fit(Prompt(core), fresh, kept, rng)
         instruction = compose(child)
         if (fresh or swap) and _is_sane(child, instruction, text):
@@ -123,7 +128,7 @@ def exchange(
     """`parent` with one new frame out of `templates_` in the place of `out`, or, where none fits
     there, elsewhere; its other frames stay as far as the caps allow."""
     facts = describe(parent.core)
-    if facts.fragile and strategy in _NOT_WHEN_FRAGILE:
+    if facts.fragile and _is_too_dark(strategy):
         return _unchanged(f"{strategy} is kept away from a request that touches self-harm")
     kept = [f for f in parent.frames if f is not out]
     here = [t for t in templates_ if _side(t.position) is _side(out.position)]
@@ -227,6 +232,11 @@ def _within_caps(base: Prompt, frames: Sequence[Frame]) -> bool:
     )
 
 
+def _is_too_dark(strategy: Strategy) -> bool:
+    """For a request that touches self-harm; of a user's tactic nobody knows."""
+    return strategy in _NOT_WHEN_FRAGILE or strategy.is_tactic
+
+
 def _fits(template: Template, facts: CoreFacts, core: str) -> bool:
     if template.guarded and facts.guarded:
         return False
@@ -241,7 +251,7 @@ def _fits(template: Template, facts: CoreFacts, core: str) -> bool:
 
 def _carries_over(frame: Frame, core: str, facts: CoreFacts) -> bool:
     """Whether a frame written for another request may stand beside this one."""
-    if facts.fragile and frame.strategy in _NOT_WHEN_FRAGILE:
+    if facts.fragile and _is_too_dark(frame.strategy):
         return False
     for template in templates()[frame.strategy]:
         if template.position is frame.position and _wrote(template, frame.text):
