@@ -160,7 +160,7 @@ def mine(
         low, high = wilson(hits, len(with_it))
         mined.append(
             Mined(
-                name=_name(words, nearest[0].text, taken),
+                name=_name(words, [a.text for a in nearest], taken),
                 words=words,
                 family=_family(members),
                 n=len(with_it),
@@ -253,7 +253,7 @@ def _tfidf(texts: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
     """(n, words) weights and the words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectoriser = TfidfVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,}\b")
+    vectoriser = TfidfVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,}\b")  # noqa: S106 - a pattern, no secret
     try:
         weights = vectoriser.fit_transform(texts).toarray()
     except ValueError:  # nothing but stop words
@@ -277,10 +277,14 @@ def _contrast(
     return tuple(vocabulary[i] for i in order if gain[i] > 0.0)
 
 
-def _name(words: Sequence[str], example: str, taken: set[str]) -> str:
-    """The first words, in the order in which the example has them; numbered where it is taken."""
-    place = {word: i for i, word in reversed(list(enumerate(_words(example))))}
-    chosen = sorted(words[:_NAME_WORDS], key=lambda w: place.get(w, len(place)))
+def _name(words: Sequence[str], examples: Sequence[str], taken: set[str]) -> str:
+    """The first words (of those that several examples share, where there are two), in the order in
+    which the first example has them; numbered where the name is taken."""
+    having = Counter(word for text in set(examples) for word in set(_words(text)))
+    shared = [word for word in words if having[word] > 1]
+    place = {word: i for i, word in reversed(list(enumerate(_words(examples[0]))))}
+    telling = (shared if len(shared) > 1 else words)[:_NAME_WORDS]
+    chosen = sorted(telling, key=lambda w: place.get(w, len(place)))
     stem = slug(chosen)[:46].strip("-") or "unnamed"
     name, number = stem, 2
     while name in taken:

@@ -50,9 +50,8 @@ class Strategy(StrEnum):
             return None
         named = str.__new__(cls, value)
         named._name_, named._value_ = value, value
-        found = cls._value2member_map_.setdefault(value, named)
-        assert isinstance(found, Strategy)
-        return found
+        cls._value2member_map_[value] = named
+        return named
 
     @property
     def is_tactic(self) -> bool:

@@ -13,6 +13,7 @@ from evo import algorithms, hosting
 from evo.config import Config, EngineConfig, SamplingConfig
 from evo.operators.lexical.tactics import tactic_templates
 from evo.operators.seeds import SeedProposer
+from evo.tactics import arms
 from evo.types import Proposer, Seed
 from fitness import judges, safety
 from fitness.evaluate import Evaluator
@@ -56,7 +57,10 @@ def check_names(config: Config) -> None:
     Raises:
         ConfigError: an unknown algorithm, judge, gate or engine, or pieces that do not match the GPUs.
     """
-    algorithms.require(config.search.algorithm)
+    operators = config.proposer.operators
+    algorithms.build(  # for its errors
+        config.search, operators, config.seed, arms(config.proposer.tactics, operators)
+    )
     for name in config.judges:
         judges.require(name)
     for name in config.safety:

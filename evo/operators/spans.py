@@ -87,13 +87,14 @@ def _pieces(text: str) -> list[str]:
     if len(sentences) > 1:
         return sentences
     clauses: list[str] = []
-    for clause in _CLAUSE_END.split(words):
-        if clauses and min(_count(clauses[-1]), _count(clause)) < FEWEST_WORDS:
-            clauses[-1] = (
-                f"{clauses[-1]} {clause}"  # an enumeration, an aside: no clause of its own
-            )
+    before = 0  # words of the piece before, joined or not
+    for piece in _CLAUSE_END.split(words):
+        if clauses and min(before, _count(piece)) < FEWEST_WORDS:
+            # An enumeration or an aside: no clause of its own.
+            clauses[-1] = f"{clauses[-1]} {piece}"
         else:
-            clauses.append(clause)
+            clauses.append(piece)
+        before = _count(piece)
     return clauses
 
 
