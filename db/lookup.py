@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select
 
 from db.models import Prompt, Run, Target
-from evo.types import FAMILIES, Strategy
+from evo.types import FAMILIES, TACTIC, Strategy
 from workers.interface import ConfigError
 
 SORTS = ("fitness", "refusal", "novelty")
@@ -55,6 +55,8 @@ def find_targets(connection: Connection, target: str) -> list[str]:
 def strategies(strategy: str) -> list[str]:
     if strategy in FAMILIES:
         return [s.value for s in FAMILIES[strategy]]
+    if TACTIC.fullmatch(strategy):
+        return [strategy]
     require_known("--strategy", strategy, [s.value for s in Strategy] + list(FAMILIES))
     return [strategy]
 

@@ -263,14 +263,16 @@ class _Session:
             over = Over(config.search.fitness_over, config.search.quantile)
             evaluator = SeveralTargets(by_id, over, store.known_samples)
         store.register_seeds(self._seeds)
+        search = Search(config, self._seeds)
         loop = Loop(
-            search=Search(config, self._seeds),
+            search=search,
             proposers=wiring.proposers(
                 config,
                 self._seeds,
                 None
                 if proposing is None
                 else MeteredWorker(proposing.at(Priority.MUTATE), self._side_costs),
+                wiring.guessing(search, embedder),
             ),
             gates=gates,
             embedder=embedder,

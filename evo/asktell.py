@@ -18,6 +18,7 @@ from evo.config import Config
 from evo.screening import Screening
 from evo.seeding import derive, generator
 from evo.settling import Settling
+from evo.tactics import arms
 from evo.types import RESAMPLE, Assignment, Candidate, Draft, Outcome, Seed, Strategy, prompt_id
 from evo.view import View
 
@@ -45,7 +46,12 @@ class Search:
         self.best_fitness: float | None = None
         self.ended: Counter[str] = Counter()  # "evaluated", or the kind of failure
         self._run_seed = config.seed
-        self._algorithm = algorithms.build(config.search, config.proposer.operators, config.seed)
+        self._algorithm = algorithms.build(
+            config.search,
+            config.proposer.operators,
+            config.seed,
+            arms(config.proposer.tactics, config.proposer.operators),
+        )
         settings = config.search
         self.screening = Screening(settings.screening, settings.threshold)
         self.settling = Settling(min(settings.population, _SETTLED), settings.samples.max)

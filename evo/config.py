@@ -24,9 +24,12 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
+from evo import tactics as tactics_file
+from evo.tactics import Tactic
 from fitness.elbo import DEFAULT_WEIGHT
 from workers.interface import ConfigError
 
@@ -210,11 +213,36 @@ class TargetConfig(EngineConfig):
 
 
 class ProposerConfig(Section):
-    """What makes new prompts: the built-in grammar (lexical), a language model (llm), or both."""
+    """What makes new prompts: the built-in grammar (lexical), the grammar led by guesses of what
+    carries a refusal (guided), a language model (llm), or several of them. `tactics`: a file of named
+    strategies, or their entries; the resolved form holds the entries in use."""
 
-    operators: list[Literal["lexical", "llm"]] = Field(["lexical"], min_length=1)
+    operators: list[Literal["lexical", "llm", "guided"]] = Field(["lexical"], min_length=1)
     engine: EngineConfig | None = None
     attempts: int = Field(3, ge=1, le=10)
+    tactics: list[Tactic] = []
+
+    @field_validator("tactics", mode="before")
+    @classmethod
+    def _read_tactics(cls, given: Any) -> Any:
+        try:
+            return tactics_file.read(given) if isinstance(given, str) else given
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _some_operator_knows_each_tactic(self) -> ProposerConfig:
+        names = [t.name for t in self.tactics]
+        if len(set(names)) < len(names):
+            raise ValueError("two tactics have one name")
+        for tactic in self.tactics:
+            if not tactic.use:
+                raise ValueError(f"the tactic '{tactic.name}' has 'use: false'; leave it out")
+            if not tactic.frames and "llm" not in self.operators:
+                raise ValueError(
+                    f"the tactic '{tactic.name}' has no frames: only the operator llm can use it"
+                )
+        return self
 
     @model_validator(mode="after")
     def _llm_needs_an_engine(self) -> ProposerConfig:

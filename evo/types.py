@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from evo.view import View
 
 
+# The stored form of a named strategy.
+TACTIC = re.compile(r"tactic:[a-z0-9]+(?:-[a-z0-9]+)*")
+
+
 class Strategy(StrEnum):
     """The nine mutation strategies of EvoRefuse (arXiv 2505.23473, section 3) in three families,
-    with recombination and the untouched seed beside them."""
+    with recombination and the untouched seed beside them, and the user's own, `tactic:NAME`."""
 
     CONTROVERSIAL_TOPIC = "controversial_topic"
     IMAGINED_SCENARIO = "imagined_scenario"
@@ -35,6 +39,25 @@ class Strategy(StrEnum):
     DESPAIR = "despair"
     RECOMBINATION = "recombination"
     SEED = "seed"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Strategy | None:
+        """`Strategy("tactic:NAME")`: a named strategy of the user's (docs/tactics.md). It is no member
+        that anybody iterates over; the same name is always the same object, in stored rows too.
+
+        >>> Strategy("tactic:angry-printer") is Strategy("tactic:angry-printer")
+        True
+        """
+        if not isinstance(value, str) or not TACTIC.fullmatch(value):
+            return None
+        named = str.__new__(cls, value)
+        named._name_, named._value_ = value, value
+        cls._value2member_map_[value] = named
+        return named
+
+    @property
+    def is_tactic(self) -> bool:
+        return self.value.startswith("tactic:")
 
 
 FAMILIES: dict[str, tuple[Strategy, ...]] = {

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from evo import algorithms, hosting
 from evo.config import Config, EngineConfig, SamplingConfig
+from evo.operators.lexical.tactics import tactic_templates
 from evo.operators.resample import ResampleProposer
 from evo.operators.seeds import SeedProposer
+from evo.tactics import arms
 from evo.types import Proposer, Seed
 from fitness import judges, safety
 from fitness.evaluate import Evaluator
@@ -30,6 +34,12 @@ from workers.interface import (
 from workers.metering import Account, MeteredEngine
 from workers.pool import Placement, Pool, Prioritised, Priority, Replicas
 from workers.replica import EngineWorker
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from evo.asktell import Search
+    from evo.operators.guided import Check, Rates
 
 GenerationPool = Pool[GenerationRequest, Generation]
 
@@ -53,7 +63,10 @@ def check_names(config: Config) -> None:
     Raises:
         ConfigError: an unknown algorithm, judge, gate or engine, or pieces that do not match the GPUs.
     """
-    algorithms.require(config.search.algorithm)
+    operators = config.proposer.operators
+    algorithms.build(  # for its errors
+        config.search, operators, config.seed, arms(config.proposer.tactics, operators)
+    )
     for name in config.judges:
         judges.require(name)
     for name in config.safety:
@@ -155,9 +168,18 @@ def _place(settings: EngineConfig, config: Config, cores: int) -> dict[str, Any]
 
 
 def proposers(
-    config: Config, seeds: Sequence[Seed], worker: Worker[GenerationRequest, Generation] | None
+    config: Config,
+    seeds: Sequence[Seed],
+    worker: Worker[GenerationRequest, Generation] | None,
+    rates: Rates | None = None,
+    check: Check | None = None,
 ) -> dict[str, Proposer]:
-    """Operator name -> proposer, the seeds' own included."""
+    """Operator name -> proposer, the seeds' own included.
+
+    `rates` and `check` are for `guided`: what refusal rates are guessed of texts, and how near the
+    target is to begin a refusal of them. Without `rates` all texts are guessed alike.
+    """
+    tactics = config.proposer.tactics
     made: dict[str, Proposer] = {
         SeedProposer.name: SeedProposer(seeds),
         ResampleProposer.name: ResampleProposer(),
@@ -165,14 +187,31 @@ def proposers(
     if "lexical" in config.proposer.operators:
         from evo.operators.lexical import LexicalProposer
 
-        made["lexical"] = LexicalProposer()
+        made["lexical"] = LexicalProposer(tactic_templates(tactics))
+    if "guided" in config.proposer.operators:
+        from evo.operators.guided import GuidedProposer, alike
+
+        made["guided"] = GuidedProposer(rates or alike, check, tactic_templates(tactics))
     if worker is not None and config.proposer.engine is not None:
         from evo.operators.llm import LlmProposer
 
         made["llm"] = LlmProposer(
-            worker, sampling(config.proposer.engine.sampling), config.proposer.attempts
+            worker,
+            sampling(config.proposer.engine.sampling),
+            config.proposer.attempts,
+            {tactic.strategy: tactic.instruction for tactic in tactics},
         )
     return made
+
+
+def guessing(search: Search, embedder: Embedder) -> Rates:
+    """P(refusal) of texts by what the run's predictor has learned so far; 0.5 before it has."""
+
+    def rates(texts: Sequence[str]) -> NDArray[np.float64]:
+        guessed = search.screening.screen.guess(embedder.embed(texts))
+        return np.nan_to_num(guessed, nan=0.5)
+
+    return rates
 
 
 def _hosting(settings: EngineConfig, config: Config, cores: int) -> Callable[[], EngineWorker]:

@@ -8,14 +8,15 @@ from typing import Protocol
 
 from evo.algorithms.best_of_n import BestOfN
 from evo.algorithms.evorefuse import EvoRefuse
-from evo.algorithms.interface import Algorithm, Choice
+from evo.algorithms.interface import Algorithm, Choice, TakesTactics
 from evo.algorithms.orfuzz import OrFuzz
 from evo.algorithms.random import RandomSearch
 from evo.algorithms.steady_state import SteadyState
 from evo.config import SearchConfig
+from evo.types import Strategy
 from workers.interface import ConfigError
 
-__all__ = ["ALGORITHMS", "Algorithm", "Choice", "build", "require"]
+__all__ = ["ALGORITHMS", "Algorithm", "Choice", "TakesTactics", "build", "require"]
 
 
 class _Constructor(Protocol):
@@ -33,14 +34,28 @@ ALGORITHMS: Mapping[str, _Constructor] = {
 }
 
 
-def build(settings: SearchConfig, operators: Sequence[str], run_seed: int) -> Algorithm:
-    """The algorithm that `settings.algorithm` names.
+def build(
+    settings: SearchConfig,
+    operators: Sequence[str],
+    run_seed: int,
+    tactics: Mapping[tuple[str, Strategy], float] | None = None,
+) -> Algorithm:
+    """The algorithm that `settings.algorithm` names; `tactics`: operator and named strategy of the
+    user's -> success rate that is expected of it.
 
     Raises:
-        ConfigError: no such algorithm.
+        ConfigError: no such algorithm, or one that has no use for tactics.
     """
     require(settings.algorithm)
-    return ALGORITHMS[settings.algorithm](settings, operators, run_seed)
+    made = ALGORITHMS[settings.algorithm](settings, operators, run_seed)
+    if tactics:
+        if not isinstance(made, TakesTactics):
+            raise ConfigError(
+                f"proposer.tactics: the algorithm '{settings.algorithm}' keeps to its own strategies; "
+                "use steady-state, or leave the tactics out"
+            )
+        made.offer(tactics)
+    return made
 
 
 def require(name: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +18,15 @@ class Choice:
     operator: str
     strategy: Strategy
     parents: tuple[Candidate, ...]
+
+
+@runtime_checkable
+class TakesTactics(Protocol):
+    """An algorithm that can weigh named strategies of the user's beside the nine."""
+
+    def offer(self, arms: Mapping[tuple[str, Strategy], float]) -> None:
+        """(operator, strategy) -> expected success rate in (0, 1). Called once, before anything is
+        chosen or heard."""
 
 
 class Algorithm(Protocol):

@@ -9,7 +9,7 @@ the islands, until it has recovered.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -38,7 +38,8 @@ class SteadyState:
         }
         self._recombinations = frozenset((o, Strategy.RECOMBINATION) for o in operators)
         priors |= dict.fromkeys(sorted(self._recombinations), RECOMBINATION_PRIOR)
-        self._arms: Arms[_Arm] = Bandit(priors) if settings.bandit else Uniform(list(priors))
+        self._priors = priors
+        self._arms = self._weighed(priors)
         self._islands = Islands()
         self._pools: dict[str | None, tuple[Pool, int]] = {}  # pool, choices that it is good for
         self._n_chosen = self._n_recombined = 0
@@ -59,6 +60,12 @@ class SteadyState:
 
     def bar(self) -> float:
         return self.archive.bar() if self._settings.archive else -math.inf
+
+    def offer(self, arms: Mapping[tuple[str, Strategy], float]) -> None:
+        self._arms = self._weighed(self._priors | dict(arms))
+
+    def _weighed(self, priors: Mapping[_Arm, float]) -> Arms[_Arm]:
+        return Bandit(priors) if self._settings.bandit else Uniform(list(priors))
 
     def choose(self, rng: np.random.Generator) -> Choice | None:
         topic = self._island(rng)

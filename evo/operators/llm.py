@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from evo.types import MUTATIONS, Assignment, Draft, Strategy, normalise
 from workers.interface import (
@@ -81,15 +81,18 @@ _STRATEGIES: dict[Strategy, str] = {
 }
 
 
-def mutation_messages(parent_text: str, strategy: Strategy) -> tuple[Message, ...]:
-    """The chat that asks for one mutation. ValueError for a strategy that is no mutation."""
-    if strategy not in _STRATEGIES:
+def mutation_messages(
+    parent_text: str, strategy: Strategy, tactics: Mapping[Strategy, str] = _STRATEGIES
+) -> tuple[Message, ...]:
+    """The chat that asks for one mutation; `tactics` says how each strategy rewrites. ValueError for
+    a strategy that is not in it."""
+    if strategy not in tactics:
         raise ValueError(f"strategy: {strategy!r} is no mutation; expected one of {MUTATIONS}")
     return (
         Message("system", _TASK),
         Message(
             "user",
-            f"How to rewrite: {_STRATEGIES[strategy]}\n\nOriginal request:\n{_quoted(parent_text)}",
+            f"How to rewrite: {tactics[strategy]}\n\nOriginal request:\n{_quoted(parent_text)}",
         ),
     )
 
@@ -148,7 +151,7 @@ class LlmProposer:
     """`Proposer` over a chat model. Each attempt is one batched call for all assignments that have
     no draft yet; after `attempts` the last failure stands, and its message ends with
     `attempts_used=N`. Equal assignments make equal requests: seeds come from (assignment.seed,
-    attempt) alone.
+    attempt) alone. `tactics`: named strategy -> how it rewrites, beside the nine.
 
     `close` closes the worker: nobody else talks to the proposer's model.
     """
@@ -158,12 +161,14 @@ class LlmProposer:
         worker: Worker[GenerationRequest, Generation],
         sampling: Sampling,
         attempts: int = 3,
+        tactics: Mapping[Strategy, str] | None = None,
     ) -> None:
         if attempts < 1:
             raise ValueError(f"attempts: {attempts} is not positive")
         self._worker = worker
         self._sampling = sampling
         self._attempts = attempts
+        self._wording = _STRATEGIES | dict(tactics or {})
         self._parse_failures = 0
 
     @property
@@ -179,7 +184,7 @@ class LlmProposer:
         results: list[Draft | Failure] = []
         chats: dict[int, tuple[Message, ...]] = {}
         for place, assignment in enumerate(assignments):
-            chat = _chat(assignment)
+            chat = _chat(assignment, self._wording)
             if isinstance(chat, Failure):
                 results.append(chat)
             else:
@@ -253,14 +258,14 @@ def _declines(text: str) -> bool:
     return _DECLINE.match(text.strip().replace("’", "'")) is not None
 
 
-def _chat(assignment: Assignment) -> tuple[Message, ...] | Failure:
+def _chat(assignment: Assignment, wording: Mapping[Strategy, str]) -> tuple[Message, ...] | Failure:
     texts = [parent.text for parent in assignment.parents]
     if any(not text.strip() for text in texts):
         return Failure(FailureKind.EMPTY, "a parent has no text")
     if assignment.strategy is Strategy.RECOMBINATION and len(texts) == 2:
         return recombination_messages(texts[0], texts[1])
-    if assignment.strategy in _STRATEGIES and texts:
-        return mutation_messages(texts[0], assignment.strategy)
+    if assignment.strategy in wording and texts:
+        return mutation_messages(texts[0], assignment.strategy, wording)
     return Failure(
         FailureKind.UNCHANGED,
         f"the llm proposer has no operator {assignment.strategy} for {len(texts)} parents",

@@ -1,4 +1,4 @@
-"""What every proposer keeps, run over all three; the model of `llm` is scripted here and real in
+"""What every proposer keeps, run over all four; the model of `llm` is scripted here and real in
 tests/integration/test_llm_proposer.py."""
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from evo.operators.guided import GuidedProposer
 from evo.operators.lexical import LexicalProposer
 from evo.operators.llm import LlmProposer
 from evo.operators.seeds import SeedProposer
@@ -55,7 +56,12 @@ def assignments(operator: str) -> list[Assignment]:
 
 @pytest.mark.parametrize(
     "proposer",
-    [SeedProposer(SEEDS), LexicalProposer(), LlmProposer(Rewriter(), Sampling(), attempts=1)],
+    [
+        SeedProposer(SEEDS),
+        LexicalProposer(),
+        GuidedProposer(),
+        LlmProposer(Rewriter(), Sampling(), attempts=1),
+    ],
     ids=lambda proposer: str(proposer.name),
 )
 class TestProposer:

@@ -67,7 +67,7 @@ def parse(text: str) -> Prompt:
         inner.insert(0, wedge)
         first, after = rest.split(" ", 1)
         rest = f"{first} {after[len(wedge.text) :].lstrip()}"
-    return Prompt(_punctuated(_capitalised(rest)), (*leads, *inner, *trails))
+    return Prompt(punctuated(capitalised(rest)), (*leads, *inner, *trails))
 
 
 def compose(prompt: Prompt) -> str:
@@ -165,14 +165,14 @@ def _tidy(text: str) -> str:
     return stripped if "\n" in stripped else " ".join(stripped.split())
 
 
-def _capitalised(core: str) -> str:
+def capitalised(core: str) -> str:
     """The first letter and the pronoun I upper-case, but `iPhone` and `x^2` stay."""
     core = _SMALL_I.sub("I", core)
     match = re.match(r"[a-z](?=[a-z'’-]*(?:\W|$))(?![\^_*(=/\\.])", core)
     return core[:1].upper() + core[1:] if match else core
 
 
-def _punctuated(core: str) -> str:
+def punctuated(core: str) -> str:
     """An end mark where none is: a question mark for a question."""
     if re.search(r"[.!?…:。！？؟][\"'”’)\]»`]*$", core):
         return core

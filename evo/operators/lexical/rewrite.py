@@ -54,8 +54,11 @@ _NOT_WHEN_FRAGILE = frozenset(
 )
 
 
-def rewrite(text: str, strategy: Strategy, rng: Generator) -> Draft | Failure:
-    """A harmless prompt that asks the same as `text`, rewritten under one of the nine strategies.
+def rewrite(
+    text: str, strategy: Strategy, rng: Generator, pool: Sequence[Template] | None = None
+) -> Draft | Failure:
+    """A harmless prompt that asks the same as `text`, rewritten under one of the nine strategies, or
+    under one that the templates `pool` belong to.
 
     Raises ValueError for a strategy that is no mutation.
 
@@ -64,13 +67,13 @@ def rewrite(text: str, strategy: Strategy, rng: Generator) -> Draft | Failure:
     >>> "peel an onion" in draft.instruction
     True
     """
-    if strategy not in MUTATIONS:
+    if pool is None and strategy not in MUTATIONS:
         raise ValueError(f"strategy: {strategy!r} is no mutation; expected one of {MUTATIONS}")
     if not _has_words(text):
         return Failure(FailureKind.EMPTY, "the parent has no words to rewrite")
     parent = parse(text)
     facts = describe(parent.core)
-    if facts.fragile and strategy in _NOT_WHEN_FRAGILE:
+    if facts.fragile and _is_too_dark(strategy):
         return _unchanged(f"{strategy} is kept away from a request that touches self-harm")
     kept = [f for f in parent.frames if f.strategy is not strategy]
     for _ in range(ATTEMPTS):
@@ -79,7 +82,9 @@ def rewrite(text: str, strategy: Strategy, rng: Generator) -> Draft | Failure:
             core, swap = substitute(parent.core, strategy, rng)
         fresh: list[Frame] = []
         if swap is None or rng.random() >= SUBSTITUTION_ALONE:
-            fresh = _draw(templates()[strategy], facts, core, parent.frames, rng)
+            fresh = _draw(
+                templates()[strategy] if pool is None else pool, facts, core, parent.frames, rng
+            )
         child = _fit(Prompt(core), fresh, kept, rng)
         instruction = compose(child)
         if (fresh or swap) and _is_sane(child, instruction, text):
@@ -115,6 +120,67 @@ def recombine(first: str, second: str, rng: Generator) -> Draft | Failure:
         if any(f in child.frames for f in fresh) and _is_sane(child, instruction, first):
             return Draft(instruction, _rationale(Strategy.RECOMBINATION, child, fresh, None))
     return _unchanged("the second parent has nothing that the first could take over")
+
+
+def exchange(
+    parent: Prompt, out: Frame, strategy: Strategy, templates_: Sequence[Template], rng: Generator
+) -> Draft | Failure:
+    """`parent` with one new frame out of `templates_` in the place of `out`, or, where none fits
+    there, elsewhere; its other frames stay as far as the caps allow."""
+    facts = describe(parent.core)
+    if facts.fragile and _is_too_dark(strategy):
+        return _unchanged(f"{strategy} is kept away from a request that touches self-harm")
+    kept = [f for f in parent.frames if f is not out]
+    here = [t for t in templates_ if _side(t.position) is _side(out.position)]
+    text = compose(parent)
+    for attempt in range(ATTEMPTS):
+        pool = here if here and attempt < ATTEMPTS // 2 else templates_
+        fresh = _draw(pool, facts, parent.core, parent.frames, rng)[:1]
+        child = _fit(Prompt(parent.core), fresh, kept, rng)
+        instruction = compose(child)
+        if fresh and _is_sane(child, instruction, text):
+            return Draft(instruction, _rationale(strategy, child, fresh, None))
+    return _unchanged(f"found no {strategy} frame for the place in {ATTEMPTS} attempts")
+
+
+def endow(mother: Prompt, gift: Sequence[Frame], kept: Sequence[Frame]) -> Draft | Failure:
+    """The request of `mother` with the frames `gift` of another prompt and `kept` of its own, both in
+    the order of preference: what the caps or the ear do not allow is left out from the end.
+
+    Frames that may not stand beside the request (`carries_over`) must not be in `gift`.
+    """
+    chosen: list[Frame] = []
+    text = compose(mother)
+    for frame in (*gift, *kept):
+        candidate = [*chosen, frame]
+        grown = _in_order(mother.core, candidate)
+        if _within_caps(Prompt(mother.core), candidate) and _is_sane(grown, compose(grown), text):
+            chosen = candidate
+    child = _in_order(mother.core, chosen)
+    fresh = [f for f in chosen if f in gift]
+    if fresh and _is_sane(child, compose(child), text):
+        return Draft(compose(child), _rationale(Strategy.RECOMBINATION, child, fresh, None))
+    return _unchanged("the second parent has nothing that the first could take over")
+
+
+def _in_order(core: str, frames: Sequence[Frame]) -> Prompt:
+    order = list(Position)
+    return Prompt(core, tuple(sorted(frames, key=lambda f: order.index(f.position))))
+
+
+def quotation(core: str, word: str, rng: Generator) -> Frame | None:
+    """A frame that quotes `word` beside the request `core`; None where it touches self-harm."""
+    facts = describe(core)
+    if facts.fragile:
+        return None
+    pool = [t for t in templates()[Strategy.RECOMBINATION] if _fits(t, facts, core)]
+    template = pool[int(rng.integers(len(pool)))]
+    return Frame(template.strategy, template.position, fill(template, facts, rng, word))
+
+
+def carries_over(frame: Frame, core: str) -> bool:
+    """Whether a frame of another prompt may stand beside the request `core`."""
+    return _carries_over(frame, core, describe(core))
 
 
 def _draw(
@@ -166,6 +232,11 @@ def _within_caps(base: Prompt, frames: Sequence[Frame]) -> bool:
     )
 
 
+def _is_too_dark(strategy: Strategy) -> bool:
+    """For a request that touches self-harm; of a user's tactic nobody knows."""
+    return strategy in _NOT_WHEN_FRAGILE or strategy.is_tactic
+
+
 def _fits(template: Template, facts: CoreFacts, core: str) -> bool:
     if template.guarded and facts.guarded:
         return False
@@ -180,7 +251,7 @@ def _fits(template: Template, facts: CoreFacts, core: str) -> bool:
 
 def _carries_over(frame: Frame, core: str, facts: CoreFacts) -> bool:
     """Whether a frame written for another request may stand beside this one."""
-    if facts.fragile and frame.strategy in _NOT_WHEN_FRAGILE:
+    if facts.fragile and _is_too_dark(frame.strategy):
         return False
     for template in templates()[frame.strategy]:
         if template.position is frame.position and _wrote(template, frame.text):
