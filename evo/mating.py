@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evo.selection import determinantal, quality, winner
+from evo.selection import determinantal, quality, ranks, winner
 from evo.types import Candidate, Strategy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from evo.archive import Archive, Member
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 POOL = 16
 _WINNERS = 48  # of tournaments, that come up
 _TOURNAMENT = 4
+_SHARING = 1.0  # how much descending from another request counts beside being fit; ranks in [0, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,14 @@ class Pool:
         return self.parents[others[winner(self.quality[others], rng)]] if others else None
 
 
-def pool(archive: Archive, topics: list[str | None], rng: np.random.Generator) -> Pool:
-    """A pool from the members and the cell elites of some topics."""
+def pool(
+    archive: Archive,
+    topics: list[str | None],
+    given: Mapping[str, int],
+    rng: np.random.Generator,
+) -> Pool:
+    """A pool from the members and the cell elites of some topics. `given`: over-refusals by the seed
+    that they descend from; descendants of one that has given much count for less."""
     places = _winners(archive, topics, rng)
     found: dict[str, tuple[Member, NDArray[np.float32], float]] = {}
     for place, novelty in zip(places.tolist(), archive.novelty(places), strict=True):
@@ -64,6 +73,8 @@ def pool(archive: Archive, topics: list[str | None], rng: np.random.Generator) -
         np.array([member.score.fitness for member in members]),
         np.array([novelty for _, _, novelty in found.values()]),
     )
+    yields = np.array([given.get(m.candidate.seed_id, 0) for m in members], dtype=np.float64)
+    good = good + _SHARING * ranks(-yields)
     chosen = determinantal(vectors, np.exp(good), POOL)
     return Pool(tuple(members[i].candidate for i in chosen), good[chosen])
 

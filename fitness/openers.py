@@ -22,7 +22,10 @@ _FEWEST = 12  # prompts before anything is learned
 _GROWTH = 1.25  # learned anew when there are so many times more
 _REMEMBERED = 2_000  # newest prompts
 _PRIOR = 1.0  # samples that a token's share of refusals starts with, half of them refusals
-_OPENS = 0.6  # share of refusals among the samples that begin so, from which a token is an opener
+# Tokens that open refusals in most models start with a larger share (refusal_direction: "I", "As").
+_USUAL = frozenset({"I", "As", "Sorry", "Unfortunately"})
+_USUAL_SHARE = 0.75
+_OPENS = 0.5  # share of refusals, above which a token is an opener
 _RIDGE = 0.1
 
 
@@ -99,9 +102,9 @@ class OpenerCalibration:
         for _, begun in self._seen:
             for token, p in begun:
                 if token is not None:
-                    refused[token] = refused.get(token, _PRIOR / 2) + p
+                    refused[token] = refused.get(token, _prior(token)) + p
                     counted[token] = counted.get(token, _PRIOR) + 1.0
-        tokens = tuple(sorted(t for t in counted if refused[t] / counted[t] >= _OPENS))
+        tokens = tuple(sorted(t for t in counted if refused[t] / counted[t] > _OPENS))
         if not tokens:
             return self._openers
         chosen = frozenset(tokens)
@@ -109,6 +112,10 @@ class OpenerCalibration:
         rates = np.array([float(np.mean([p for _, p in b])) if b else 0.5 for _, b in self._seen])
         slope, intercept = _logistic(odds, rates)
         return Openers(tokens, slope, intercept) if slope > 0 else self._openers
+
+
+def _prior(token: str) -> float:
+    return _PRIOR * (_USUAL_SHARE if token.strip() in _USUAL else 0.5)
 
 
 def _logistic(x: NDArray[np.float64], rates: NDArray[np.float64]) -> tuple[float, float]:

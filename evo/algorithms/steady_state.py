@@ -9,12 +9,13 @@ the islands, until it has recovered.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from evo.algorithms.interface import Choice
-from evo.archive import NICHE, Archive, Member
+from evo.archive import Archive, Member
 from evo.bandit import PAPER_SUCCESS, RECOMBINATION_PRIOR, Arms, Bandit, Uniform
 from evo.collapse import CollapseWatch
 from evo.config import SearchConfig
@@ -23,6 +24,7 @@ from evo.mating import Pool, pool
 from evo.neighbours import Neighbours
 from evo.types import RESAMPLE, Candidate, Outcome, Strategy
 
+_NEWS = 0.75  # an over-refusal that is nearer (cosine) to an earlier one is no reward
 _REFRESH = 32  # choices from one pool, fewer while there are few members
 _ANSWER = 0.5  # share of parents from seeds and rare cells during a collapse
 
@@ -47,6 +49,7 @@ class SteadyState:
         self._over_refusals: list[Candidate] = []  # parents where there is no archive
         self._niches = Neighbours()  # one vector for each niche of over-refusals
         self._watch = CollapseWatch()
+        self._given: Counter[str] = Counter()  # over-refusals by the seed that they descend from
 
     @property
     def effective_clusters(self) -> float:
@@ -103,11 +106,13 @@ class SteadyState:
                 self.archive.add(Member(candidate, outcome.evaluation.score), vector)
         self._arms.learn((assignment.operator, assignment.strategy), won)
         if assignment.parents:
-            self._islands.learn(assignment.parents[0].topic, won)
+            first = assignment.parents[0]
+            self._islands.learn(first.topic, won, over_refusal=over_refusal)
+            self._given[first.seed_id] += over_refusal
 
     def _is_new_niche(self, vector: np.ndarray) -> bool:
         """Take note of the niche of an over-refusal; True where it is the first in it."""
-        niche = int(self._niches.nearest(vector[None], NICHE)[0][0])
+        niche = int(self._niches.nearest(vector[None], _NEWS)[0][0])
         new = niche < 0
         self._watch.note(self._niches.add(vector) if new else niche)
         return new
@@ -145,7 +150,7 @@ class SteadyState:
         kept, left = self._pools.get(topic, (None, 0))
         if kept is None or left <= 0:
             topics = [topic] if self._settings.islands else self.archive.topics
-            kept = pool(self.archive, topics, rng)
+            kept = pool(self.archive, topics, self._given, rng)
             left = min(_REFRESH, sum(len(self.archive.places(t)) for t in topics) // 8)
         self._pools[topic] = kept, left - 1
         return kept

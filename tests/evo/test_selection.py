@@ -176,7 +176,7 @@ def test_a_pool_has_parents_of_its_topics_alone_each_once() -> None:
         candidate = Candidate(str(i), "", "lexical", Strategy.ANGER, (), "ab"[i % 2], "")
         vector = (vector / np.linalg.norm(vector)).astype(np.float32)
         archive.add(Member(candidate, member("", float(rng.normal())).score), vector)
-    found = pool(archive, ["a"], rng)
+    found = pool(archive, ["a"], {}, rng)
     assert {p.topic for p in found.parents} == {"a"}
     assert len({p.prompt_id for p in found.parents}) == len(found.parents) == 16
     one = found.parents[0].prompt_id
@@ -273,3 +273,21 @@ def test_there_is_never_room_beyond_the_budget(done: int, under_way: int, wanted
     free = room(BudgetConfig(evaluations=40), Spent(done, proposals=done), under_way, wanted)
     assert 0 <= free <= wanted
     assert free == 0 or done + under_way + free <= 40
+
+
+def test_descendants_of_a_seed_that_has_given_much_are_drawn_less() -> None:
+    rng = np.random.default_rng(3)
+    archive = Archive(64)
+    for n in range(40):
+        vector = rng.normal(size=32).astype(np.float32)
+        vector /= np.linalg.norm(vector)
+        origin = "rich" if n % 2 else "poor"
+        name = f"{n:032x}"
+        candidate = Candidate(name, str(n), "lexical", Strategy.ANGER, (), "a", origin)
+        archive.add(Member(candidate, Score(-1.0, -1.0, None, None, 0.4, 0.0, 1.0, 2, 0)), vector)
+
+    def share(given: dict[str, int]) -> float:
+        drawn = [pool(archive, ["a"], given, rng).draw(rng) for _ in range(300)]
+        return sum(d is not None and d.seed_id == "rich" for d in drawn) / len(drawn)
+
+    assert share({"rich": 30, "poor": 1}) < 0.25 < 0.4 < share({})
