@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evo.asktell import Search
-    from evo.operators.guided import Check, Rates
+    from evo.operators.guided import Rates
 
 GenerationPool = Pool[GenerationRequest, Generation]
 
@@ -172,12 +172,10 @@ def proposers(
     seeds: Sequence[Seed],
     worker: Worker[GenerationRequest, Generation] | None,
     rates: Rates | None = None,
-    check: Check | None = None,
 ) -> dict[str, Proposer]:
     """Operator name -> proposer, the seeds' own included.
 
-    `rates` and `check` are for `guided`: what refusal rates are guessed of texts, and how near the
-    target is to begin a refusal of them. Without `rates` all texts are guessed alike.
+    `rates` is for `guided`: what refusal rates are guessed of texts; without it all are guessed alike.
     """
     tactics = config.proposer.tactics
     made: dict[str, Proposer] = {
@@ -191,7 +189,7 @@ def proposers(
     if "guided" in config.proposer.operators:
         from evo.operators.guided import GuidedProposer, alike
 
-        made["guided"] = GuidedProposer(rates or alike, check, tactic_templates(tactics))
+        made["guided"] = GuidedProposer(rates or alike, tactic_templates(tactics))
     if worker is not None and config.proposer.engine is not None:
         from evo.operators.llm import LlmProposer
 

@@ -1,15 +1,15 @@
 """The guided proposer: rewrites that keep what carries the refusal.
 
 What a span carries is what the guessed P(refusal) loses when the span is left out (leave-one-span-out,
-as in occlusion, Zeiler and Fergus, arXiv 1311.2901); the two best spans may be checked on the target,
-one token each. It asks for guesses and checks through callables: it knows no embedder, no predictor
-and no engine. The writing is the lexical grammar's.
+as in occlusion, Zeiler and Fergus, arXiv 1311.2901). Whether the target agrees shows at once: every child
+has to pass the screen's opening, one token of the target, before it is sampled. It asks for guesses
+through a callable: it knows no embedder, no predictor and no engine. The writing is the lexical grammar's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +25,7 @@ from workers.interface import Failure, FailureKind
 
 # (n,) guessed P(refusal) of n texts, in [0, 1]. Called outside the event loop's thread.
 Rates = Callable[[Sequence[str]], NDArray[np.float64]]
-# The log-odds that the target begins with a refusal, one token for each text that did not fail.
-Check = Callable[[Sequence[str]], Awaitable[Sequence[float | Failure]]]
 
-CHECKED = 2  # best spans of a recombination that the target is asked about
 SECOND_GIFT = 0.5  # chance that a recombination takes two frames over
 
 
@@ -92,64 +89,25 @@ class GuidedProposer:
     def __init__(
         self,
         rates: Rates = alike,
-        check: Check | None = None,
         tactics: Mapping[Strategy, Sequence[Template]] | None = None,
     ) -> None:
         self._rates = rates
-        self._check = check
         self._templates: dict[Strategy, Sequence[Template]] = {
             **{strategy: templates()[strategy] for strategy in MUTATIONS},
             **(tactics or {}),
         }
-        self._checked_tokens = 0
 
     @property
     def name(self) -> str:
         return "guided"
 
-    @property
-    def checked_tokens(self) -> int:
-        """Tokens of the target that the checks took so far; they belong to the run's bill."""
-        return self._checked_tokens
-
     async def propose(self, assignments: Sequence[Assignment]) -> list[Draft | Failure]:
         texts = [p.text for a in assignments for p in a.parents if p.text.strip()]
         weighed = await asyncio.to_thread(weigh, texts, self._rates)
-        checked = await self._checked(assignments, weighed)
-        return [_propose_one(a, weighed, checked, self._templates) for a in assignments]
+        return [_propose_one(a, weighed, self._templates) for a in assignments]
 
     async def close(self) -> None:
         return None
-
-    async def _checked(
-        self, assignments: Sequence[Assignment], weighed: Mapping[str, Weighed]
-    ) -> dict[tuple[str, str], float]:
-        """What the best spans of second parents carry by the target: (text, frame text) -> drop of
-        the log-odds. A span whose check failed is absent."""
-        if self._check is None:
-            return {}
-        pairs: dict[tuple[str, str], str] = {}  # -> the prompt without that frame
-        for assignment in assignments:
-            if not _crosses(assignment):
-                continue
-            mother, father = (weighed[p.text] for p in assignment.parents)
-            gifts = _gifts(mother, father)
-            for frame in gifts[:CHECKED] if len(gifts) > 1 else ():
-                place = next(i for i, s in enumerate(father.whole.spans) if s.frame is frame)
-                pairs[father.text, frame.text] = without(father.whole, place)
-        asked = list(dict.fromkeys([*(text for text, _ in pairs), *pairs.values()]))
-        if not asked:
-            return {}
-        answers = await self._check(asked)
-        if len(answers) != len(asked):
-            raise ValueError(f"check: {len(answers)} answers for {len(asked)} texts")
-        odds = {t: a for t, a in zip(asked, answers, strict=True) if not isinstance(a, Failure)}
-        self._checked_tokens += len(odds)
-        return {
-            pair: odds[pair[0]] - odds[shortened]
-            for pair, shortened in pairs.items()
-            if pair[0] in odds and shortened in odds
-        }
 
 
 def _crosses(assignment: Assignment) -> bool:
@@ -167,7 +125,6 @@ def _has_words(text: str) -> bool:
 def _propose_one(
     assignment: Assignment,
     weighed: Mapping[str, Weighed],
-    checked: Mapping[tuple[str, str], float],
     pools: Mapping[Strategy, Sequence[Template]],
 ) -> Draft | Failure:
     rng = np.random.default_rng(assignment.seed)
@@ -175,7 +132,7 @@ def _propose_one(
         return Failure(FailureKind.EMPTY, "a parent has no words to work with")
     if _crosses(assignment):
         mother, father = (weighed[p.text] for p in assignment.parents)
-        return _cross(mother, father, checked, rng)
+        return _cross(mother, father, rng)
     pool = pools.get(assignment.strategy)
     if pool is None or not assignment.parents:
         return Failure(
@@ -193,13 +150,9 @@ def _propose_one(
 def _cross(
     mother: Weighed,
     father: Weighed,
-    checked: Mapping[tuple[str, str], float],
     rng: np.random.Generator,
 ) -> Draft | Failure:
     gifts = _gifts(mother, father)
-    if all((father.text, f.text) in checked for f in gifts[:CHECKED]):
-        best = sorted(gifts[:CHECKED], key=lambda f: -checked[father.text, f.text])
-        gifts = [*best, *gifts[CHECKED:]]
     gifts = gifts[: 2 if rng.random() < SECOND_GIFT else 1]
     core = mother.whole.prompt.core
     if not gifts:

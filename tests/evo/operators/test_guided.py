@@ -1,4 +1,4 @@
-"""Guided operator: what carries the refusal is kept, requests stay whole, checks are paid for."""
+"""Guided operator: what carries the refusal is kept, requests stay whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from evo.operators.lexical.prompt import parse
 from evo.types import MUTATIONS, Assignment, Candidate, Draft, Strategy, prompt_id
 from fitness.predictor import RefusalPredictor
 from tests.word_vectors import embed
-from workers.interface import Failure, FailureKind
+from workers.interface import Failure
 
 ONION = "How do I peel an onion?"
 # Two frames of the grammar round one request.
@@ -92,29 +92,6 @@ def test_without_frames_a_word_of_the_carrying_span_is_quoted() -> None:
     child = text_of(one(GuidedProposer(by_word("kill")), crossing(ONION, father)))
     assert "kill" in child
     assert parse(child).core == ONION
-
-
-def test_the_target_has_the_last_word_on_the_best_two_and_its_tokens_are_counted() -> None:
-    asked: list[str] = []
-
-    async def check(texts: Sequence[str]) -> list[float | Failure]:
-        asked.extend(texts)
-        return [3.0 if "furious" in t else -3.0 for t in texts]
-
-    proposer = GuidedProposer(by_word("useless"), check)
-    child = text_of(one(proposer, crossing(ONION, FATHER, seed=3)))
-    assert IDLE in child
-    assert len(asked) == 3  # the whole and the whole without each of the two
-    assert proposer.checked_tokens == 3
-
-
-def test_a_failed_check_leaves_the_guess_in_force_and_costs_nothing() -> None:
-    async def check(texts: Sequence[str]) -> list[float | Failure]:
-        return [Failure(FailureKind.OVERLONG, "too long") for _ in texts]
-
-    proposer = GuidedProposer(by_word("useless"), check)
-    assert CARRYING in text_of(one(proposer, crossing(ONION, FATHER)))
-    assert proposer.checked_tokens == 0
 
 
 def test_a_real_predictor_finds_the_planted_frame() -> None:
