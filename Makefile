@@ -41,7 +41,7 @@ $(VENV)/.vllm: $(STAMP)
 	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
-# An hour or so; what it prints stands in docs/benchmarks.md.
+# Three hours or so; what it prints stands in docs/benchmarks.md.
 bench: $(STAMP) $(VENV)/.vllm
 	$(BIN)/python benchmarks/evaluation_throughput.py
 	$(BIN)/python examples/overcautious/measure.py
@@ -49,6 +49,11 @@ bench: $(STAMP) $(VENV)/.vllm
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/driver_scale.py --plot docs/driver_scale.svg
 	$(BIN)/python -m benchmarks.faults --write docs/reliability.md
+	$(BIN)/python benchmarks/search_cpu.py
+	$(BIN)/python -m benchmarks.search_efficiency --tokens 8000 --resume
+	$(BIN)/python -m benchmarks.search_efficiency --report
+	$(BIN)/python -m benchmarks.racing out/pool.db --make-pool --size 300
+	$(BIN)/python -m benchmarks.screening out/pool.db
 	$(BIN)/python examples/demo.py out/bench
 	$(BIN)/python benchmarks/search_figures.py sqlite:///out/bench/demo.db quickstart
 

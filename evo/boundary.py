@@ -13,9 +13,9 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from evo.edits import Edit, Edits, apply, difference, joined, n_words, removal, spans, words
 from evo.operators.lexical.plain import plainer
 from evo.operators.lexical.sensitive import salient_words
-from evo.spans import Edit, Edits, apply, difference, joined, n_words, removal, spans, words
 from evo.types import prompt_id
 
 # A prompt of more words is not taken apart word by word where no span flips it.

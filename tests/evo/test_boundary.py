@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo.boundary import Answer, BoundarySearch, Limits, Pair, Rate, Source, Text
-from evo.spans import apply, words
+from evo.edits import apply, words
 from evo.types import prompt_id
 from fitness.elbo import wilson
 

@@ -13,7 +13,7 @@ import evo
 from db import boundary, queries
 from evo.boundary import Edit
 from evo.bounding import bound
-from evo.spans import apply
+from evo.edits import apply
 
 CONFIG: dict[str, Any] = {
     "name": "small",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo.spans import Edit, apply, difference, joined, n_words, removal, spans, words
+from evo.edits import Edit, apply, difference, joined, n_words, removal, spans, words
 
 WORD = st.text("abcde", min_size=1, max_size=4)
 TEXT = st.lists(WORD, min_size=1, max_size=12).map(" ".join)
