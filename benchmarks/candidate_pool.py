@@ -20,6 +20,7 @@ import db
 from benchmarks import arms
 from benchmarks.in_process import load, search
 from db import queries
+from evo.config import ScreeningConfig
 from evo.types import Outcome
 from fitness.elbo import elbo
 from fitness.types import JudgedSample, Score
@@ -96,6 +97,10 @@ async def make(file: Path, size: int, seed: int = 0) -> None:
             update={
                 "samples": raw.search.samples.model_copy(update={"first": K, "max": K}),
                 "batch": 24,
+                "racing": False,
+                "settle": 0.0,
+                # What a screen would turn away belongs to the pool.
+                "screening": ScreeningConfig(predictor=False, opening=False),
             }
         )
         config = raw.model_copy(update={"search": settings})
