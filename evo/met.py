@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# Of prompts behind the duplicate gate.
+_BY_GATES = (FailureKind.NOT_NOVEL, FailureKind.NOT_HARMLESS)
+
+
 class Met:
     """Prompts by id and by vector; `in` asks for an id."""
 
@@ -46,15 +50,14 @@ class Met:
 
     def replay(self, outcome: Outcome) -> None:
         """Take in a stored outcome."""
-        if outcome.assignment.operator == RESAMPLE:
+        candidate, failure = outcome.candidate, outcome.failure
+        if candidate is None or outcome.assignment.operator == RESAMPLE:
             return
-        if outcome.evaluation and outcome.candidate and outcome.embedding is not None:
-            self._prompts.add(_key(outcome.candidate))
+        kind = None if failure is None else failure.kind
+        if failure is None or kind in _BY_GATES or _stays_met(failure):
+            self._prompts.add(_key(candidate))
+        if outcome.embedding is not None and kind not in _BY_GATES:
             self._vectors.add(outcome.embedding)
-        elif outcome.candidate and outcome.failure and _stays_met(outcome.failure):
-            self._prompts.add(_key(outcome.candidate))
-            if outcome.embedding is not None and outcome.failure.kind is FailureKind.SCREENED:
-                self._vectors.add(outcome.embedding)
 
 
 def _key(candidate: Candidate) -> bytes:

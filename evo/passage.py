@@ -95,7 +95,7 @@ class Passage:
         results = await self._evaluate(waiting)
         for w, result in zip(waiting, results, strict=True):
             outcomes[w.place] = w.ended(result)
-            if isinstance(result, Failure):
+            if isinstance(result, Failure) and not w.again:
                 self.met.ended(w.candidate, result)
         return self._priced([outcome for outcome in outcomes if outcome is not None])
 

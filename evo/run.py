@@ -89,10 +89,7 @@ class Loop:
         for outcome in outcomes:
             self._count(outcome)
             self._met.replay(outcome)
-        threshold = self.search.config.search.threshold
-        self.progress.over_refusals = self.search.over_refusals
-        self.progress.best_fitness = self.search.best_fitness
-        self.progress.spent.stalled = _stalled(outcomes, threshold)
+        self._note_search()
         self._wall_before = wall_s
         return differing, [(a, text) for a, (_, text) in zip(asked, pending, strict=True)]
 
@@ -106,7 +103,8 @@ class Loop:
             EvocliffError: the target or the store can go on no longer. All that ended is recorded.
         """
         self._began = self.clock()
-        batch = self.search.config.search.batch
+        # With one batch in flight what is pending is the batch that was lost, whole.
+        batch = self._batch()
         queue = [list(pending[i : i + batch]) for i in range(0, len(pending), batch)]
         scribe = Scribe(self.recorder)
         self._scribe = scribe
@@ -184,23 +182,26 @@ class Loop:
         """A new batch of assignments, no larger than the budget has room for beside what is under way."""
         if self.stop.is_set():
             return []
-        config = self.search.config
-        # More where the screen holds many back, so that the replica's batches stay full.
-        wanted = math.ceil(config.search.batch / self.search.screening.pass_share)
-        n = room(config.budget, self.progress.spent, under_way, wanted)
+        n = room(self.search.config.budget, self.progress.spent, under_way, self._batch())
         return [(assignment, None) for assignment in self.search.ask(n)]
+
+    def _batch(self) -> int:
+        """Proposals of one batch: more where the screen holds many back, so that the replica's batches
+        stay full."""
+        return math.ceil(self.search.config.search.batch / self.search.screening.pass_share)
 
     async def _conclude(self, outcomes: Sequence[Outcome]) -> None:
         """Record, then tell: the search never believes what is not on disk."""
         await self._scribe.record(outcomes)
-        spent = self.progress.spent
         for outcome in outcomes:
-            over_refusal = self.search.tell(outcome)
+            self.search.tell(outcome)
             self._count(outcome)
-            if outcome.evaluation:
-                spent.stalled = 0 if over_refusal else spent.stalled + 1
+        self._note_search()
+
+    def _note_search(self) -> None:
         self.progress.over_refusals = self.search.over_refusals
         self.progress.best_fitness = self.search.best_fitness
+        self.progress.spent.stalled = self.search.stalled
 
     def _pay(self, outcomes: Sequence[Outcome]) -> None:
         """Tokens and money are gone when a batch has ended, before it is recorded."""
@@ -227,13 +228,3 @@ class Loop:
             if isinstance(outcome.failure, Unscored):
                 self.progress.samples += outcome.failure.n_new
                 self.progress.unscored += outcome.failure.n_new
-
-
-def _stalled(outcomes: Sequence[Outcome], threshold: float) -> int:
-    """Evaluations since the last over-refusal among stored outcomes."""
-    count = 0
-    for outcome in outcomes:
-        if outcome.evaluation:
-            hit = outcome.evaluation.score.refusal_rate >= threshold
-            count = 0 if hit and outcome.assignment.parents else count + 1
-    return count
