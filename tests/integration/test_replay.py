@@ -12,9 +12,11 @@ import db
 from db import queries
 from db.store import Store
 from evo.asktell import Search
+from evo.config import validate
 from evo.types import RESAMPLE
 from fitness.types import ScreenedOut
 from tests.loop_fakes import SEEDS
+from tests.real_replaying import RealParts
 from tests.replaying import CountingEngine, a_loop, begin, by_hash, decisions, live, settings
 from workers.interface import FailureKind
 
@@ -129,3 +131,29 @@ def test_with_more_in_flight_the_stored_order_replays_without_a_differing_choice
     assert differing == 0
     # The screens that it rebuilds are those by which the stored proposals were turned away.
     assert any(isinstance(o.failure, ScreenedOut) for o in outcomes)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_real_target_s_answers_are_replayed_from_the_store_in_killed_lives(store: Store) -> None:
+    chosen = validate(
+        {
+            "seeds": {"dataset": "xstest-safe", "limit": 12},
+            "target": {"model": "local:smollm2-overcautious", "sampling": {"max_tokens": 12}},
+            "search": {"batch": 6, "in_flight": 1, "samples": {"first": 2, "max": 4}},
+            "budget": {"evaluations": 40},
+        }
+    )
+    parts = RealParts.of(chosen)
+    whole = parts.begin(store)
+    assert parts.live(store, whole)
+    undisturbed = decisions(store.replay(whole, samples=True))
+    assert any(o.evaluation and o.evaluation.opening for o in undisturbed)
+
+    second = parts.begin(store)
+    parts.engine.calls_left = 0  # the store answers for the model
+    lives = 1
+    while not parts.live(store, second, batches=2):
+        lives += 1
+    assert lives > 2
+    assert decisions(store.replay(second, samples=True)) == undisturbed
