@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
@@ -142,6 +143,14 @@ class Prompt(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
 
 
+class ScreenedBy(StrEnum):
+    """The guesses that turn proposals away. Another run may have stored the opening of a prompt that
+    the predictor turned away here, so the table of openings does not tell."""
+
+    PREDICTOR = "predictor"
+    OPENING = "opening"
+
+
 class Proposal(Base):
     """One proposal of a run: asked for, perhaps become a prompt, ended as evaluated or failed."""
 
@@ -178,6 +187,8 @@ class Proposal(Base):
     # through whatever was guessed. NULL: it was not screened.
     guess: Mapped[float | None]
     is_blind: Mapped[bool | None]
+    # Which guess turned it away (`ScreenedBy`). NULL: none did.
+    screened_by: Mapped[str | None] = mapped_column(String(16))
 
 
 class Lineage(Base):

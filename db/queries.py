@@ -59,7 +59,8 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
     samples, target_tokens, prompt_tokens (read by the target for its evaluations) and money_usd
     (charged by endpoints) are what this run paid for; cache_hits are evaluations that cost nothing;
     without_confidence are evaluations whose fitness is the refusal term alone, because the target's
-    engine gave no log-probabilities; over_refusals leave the seeds out (those are seed_over_refusals); clusters are
+    engine gave no log-probabilities; a prompt that was sampled again counts twice among evaluations,
+    what it is worth is said by the newest; over_refusals leave the seeds out (those are seed_over_refusals); clusters are
     over-refusals no two of which have a cosine of `found.CLUSTER_COSINE` or more; rejected counts
     proposals by the kind of their failure; response_classes counts the run's own samples by what the
     judge that decided called them; replicas are those of the run's last life, as its last
@@ -69,14 +70,17 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
     with store.reading() as connection:
         run_id = lookup.find_run(connection, run)
         row = connection.execute(select(Run.__table__).where(Run.run_id == run_id)).one()
+        newest = Evaluation.is_superseded.is_(False)
         each = (  # one row for each evaluation, however many targets it has
             select(
                 func.sum(Evaluation.target_tokens).label("target_tokens"),
                 func.sum(Evaluation.prompt_tokens).label("prompt_tokens"),
-                func.sum(Evaluation.n_unscored).label("n_unscored"),
+                func.sum(Evaluation.n_unscored).filter(newest).label("n_unscored"),
                 func.sum(Evaluation.n_new).label("n_new"),
-                (func.count() - func.count(Evaluation.confidence)).label("without_confidence"),
-                func.max(Evaluation.fitness).label("fitness"),
+                func.count()
+                .filter(newest, Evaluation.confidence.is_(None))
+                .label("without_confidence"),
+                func.max(Evaluation.fitness).filter(newest).label("fitness"),
             )
             .where(Evaluation.run_id == run_id)
             .group_by(Evaluation.proposal_index)
@@ -111,14 +115,17 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
             )
             .where(Sample.run_id == run_id, Proposal.failure_kind == FailureKind.UNSCORED)
         ).one()
-        screened = connection.scalar(  # one token each
+        openings = connection.scalar(  # of prompts that were not evaluated, one token each
             select(func.count(func.distinct(Opening.prompt_id)))
             .select_from(Opening)
             .join(
                 Proposal,
                 and_(Proposal.run_id == Opening.run_id, Proposal.prompt_id == Opening.prompt_id),
             )
-            .where(Opening.run_id == run_id, Proposal.failure_kind == FailureKind.SCREENED)
+            .where(
+                Opening.run_id == run_id,
+                Proposal.failure_kind.in_([FailureKind.SCREENED, FailureKind.UNSCORED]),
+            )
         )
         rejected = connection.execute(
             select(Proposal.failure_kind, func.count().label("n"))
@@ -145,7 +152,7 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         "stop_reason": row.stop_reason,
         "evaluations": sums.evaluations,
         "samples": samples or 0,
-        "target_tokens": int(sums.target_tokens + unscored.tokens + (screened or 0)),
+        "target_tokens": int(sums.target_tokens + unscored.tokens + (openings or 0)),
         "prompt_tokens": int(sums.prompt_tokens),
         "money_usd": money_usd or 0.0,
         "over_refusals": len(over_refusals),
@@ -179,7 +186,7 @@ def _targets(connection: Connection, run_id: str) -> list[dict[str, Any]]:
             func.sum(Evaluation.target_tokens).label("target_tokens"),
             func.avg(Evaluation.refusal_rate).filter(newest).label("refusal_rate"),
             func.count().filter(newest, Evaluation.refusal_rate >= threshold).label("refused"),
-            func.max(Evaluation.fitness).label("best_fitness"),
+            func.max(Evaluation.fitness).filter(newest).label("best_fitness"),
         )
         .join(Target, Target.target_id == Evaluation.target_id)
         .where(Evaluation.run_id == run_id)

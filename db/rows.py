@@ -36,6 +36,7 @@ from db.models import (
     Opening,
     Proposal,
     Sample,
+    ScreenedBy,
     Verdict,
     storable,
     utc_now,
@@ -163,6 +164,9 @@ def ending(outcome: Outcome, embedder: str) -> dict[str, Any]:
     if outcome.failure is not None:
         values["failure_kind"] = outcome.failure.kind.value
         values["failure_message"] = outcome.failure.message
+        if outcome.failure.kind is FailureKind.SCREENED:
+            by_opening = isinstance(outcome.failure, ScreenedOut)
+            values["screened_by"] = ScreenedBy.OPENING if by_opening else ScreenedBy.PREDICTOR
     return values
 
 
@@ -342,11 +346,13 @@ def failure_of(
     if row["failure_kind"] is None:
         return None
     kind, message = FailureKind(row["failure_kind"]), row["failure_message"]
+    opening, is_paid = openings.get(row["prompt_id"], (None, False))
     if kind is FailureKind.UNSCORED:
-        return Unscored(kind, message, (), *paid.get(row["prompt_id"], (0, 0)))
-    if kind is FailureKind.SCREENED and row["prompt_id"] in openings:
-        opening, is_paid = openings[row["prompt_id"]]
-        return ScreenedOut(kind, message, opening, int(is_paid), opening.n_prompt_tokens)
+        n_new, tokens = paid.get(row["prompt_id"], (0, 0))
+        return Unscored(kind, message, (), n_new, tokens + is_paid, opening=opening)
+    if opening is not None and row["screened_by"] == ScreenedBy.OPENING:
+        read = opening.n_prompt_tokens if is_paid else 0
+        return ScreenedOut(kind, message, opening, int(is_paid), read)
     return Failure(kind, message)
 
 
@@ -383,8 +389,13 @@ def read_openings(
             ).where(Opening.target_id == target_id, Opening.prompt_id.in_(chunk))
         )
         for prompt, listed, n_prompt_tokens, run_id in rows:
-            tokens, logprobs = zip(*json.loads(listed), strict=True)
-            found[prompt] = (OpeningValue(tokens, logprobs, n_prompt_tokens), run_id)
+            shown = json.loads(listed)
+            opening = OpeningValue(
+                tuple(token for token, _ in shown),
+                tuple(logprob for _, logprob in shown),
+                n_prompt_tokens,
+            )
+            found[prompt] = (opening, run_id)
     return found
 
 

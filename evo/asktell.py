@@ -43,7 +43,7 @@ class Search:
     def __init__(self, config: Config, seeds: Sequence[Seed]) -> None:
         self.config = config
         self.seeds = tuple(seeds)
-        self.best_fitness: float | None = None
+        self.stalled = 0  # evaluations since the last new over-refusal
         self.ended: Counter[str] = Counter()  # "evaluated", or the kind of failure
         self._run_seed = config.seed
         self._algorithm = algorithms.build(
@@ -55,6 +55,8 @@ class Search:
         settings = config.search
         self.screening = Screening(settings.screening, settings.threshold)
         self.settling = Settling(min(settings.population, _SETTLED), settings.samples.max)
+        self._fitness: dict[bytes, float] = {}  # by prompt id, the newest
+        self._best: float | None = None
         self._hits: set[bytes] = set()  # prompt ids of over-refusals that are not seeds
         self._next_index = 0
         self._told = 0
@@ -123,9 +125,9 @@ class Search:
         if outcome.evaluation and outcome.candidate:
             score = outcome.evaluation.score
             self.ended["evaluated"] += 1
-            if self.best_fitness is None or score.fitness > self.best_fitness:
-                self.best_fitness = score.fitness
+            self._note_fitness(outcome.candidate, score.fitness)
             over_refusal = self._note_hit(outcome.candidate, score.refusal_rate)
+            self.stalled = 0 if over_refusal else self.stalled + 1
         elif outcome.failure:
             self.ended[outcome.failure.kind.value] += 1
         if outcome.assignment.operator != RESAMPLE:
@@ -133,6 +135,15 @@ class Search:
         self.settling.hear(outcome)
         self._algorithm.hear(outcome, over_refusal=over_refusal)
         return over_refusal
+
+    def _note_fitness(self, candidate: Candidate, fitness: float) -> None:
+        key = bytes.fromhex(candidate.prompt_id)
+        before = self._fitness.get(key)
+        self._fitness[key] = fitness
+        if self._best is None or fitness > self._best:
+            self._best = fitness
+        elif before == self._best:  # more samples took it from the top
+            self._best = max(self._fitness.values())
 
     def _note_hit(self, candidate: Candidate, refusal_rate: float) -> bool:
         """Whether it is an over-refusal that was none before; one that more samples disproved goes."""
@@ -145,6 +156,11 @@ class Search:
         new = key not in self._hits
         self._hits.add(key)
         return new
+
+    @property
+    def best_fitness(self) -> float | None:
+        """Of all prompts, each by its newest evaluation; None before the first."""
+        return self._best
 
     @property
     def over_refusals(self) -> int:

@@ -50,18 +50,23 @@ class Settling:
 
     def hear(self, outcome: Outcome) -> None:
         candidate, evaluation = outcome.candidate, outcome.evaluation
-        if outcome.assignment.operator == RESAMPLE:
-            (parent,) = outcome.assignment.parents
-            self._under_way.discard(parent.prompt_id)
+        again = outcome.assignment.operator == RESAMPLE
+        if again:
+            (candidate,) = (
+                outcome.assignment.parents
+            )  # with the operator and parents that it came by
+            self._under_way.discard(candidate.prompt_id)
             if evaluation is None:
-                self._forget(parent.prompt_id)  # it cannot be completed
+                self._forget(candidate.prompt_id)  # it cannot be completed
                 return
         if evaluation is None or candidate is None or candidate.strategy is Strategy.SEED:
             return
         self._forget(candidate.prompt_id)
         self._order += 1
         score = evaluation.score
-        place = _Place(-score.fitness, self._order, score.n_samples, candidate, outcome)
+        # Where the target gave fewer than it was asked for, it is not asked for ever.
+        n_samples = self._full if again else score.n_samples
+        place = _Place(-score.fitness, self._order, n_samples, candidate, outcome)
         if len(self._best) == self._most:
             if place > self._best[-1]:
                 return

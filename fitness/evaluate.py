@@ -145,9 +145,10 @@ class Evaluator:
         stale: list[tuple[_Work, int]] = []  # work, place in its samples
         for work, count in works:
             while work.known and len(work.samples) < count:
-                work.samples.append(work.known.popleft())
-                if not self._is_judged(work.samples[-1]):
-                    stale.append((work, len(work.samples) - 1))
+                said = self._said(work.known[0])
+                if said is None:
+                    stale.append((work, len(work.samples)))
+                work.samples.append(JudgedSample(work.known.popleft().sample, said or ()))
         await self._judge(stale)
         if self._gone is not None and not any(w.n_new for w, _ in works):
             raise self._gone  # before anything is paid for
@@ -225,10 +226,13 @@ class Evaluator:
             for work in works:
                 work.cost_usd += each
 
-    def _is_judged(self, judged: JudgedSample) -> bool:
-        """Stored samples keep their verdicts; what a judge of this run has not said is asked for."""
-        wanted = {(j.name, j.version) for j in self.judges}
-        return wanted <= {(v.judge, v.version) for v in judged.verdicts}
+    def _said(self, judged: JudgedSample) -> tuple[Verdict, ...] | None:
+        """What this run's judges said of a stored sample, in their order: other runs' are beside them.
+        None: one of them has said nothing yet, so all are asked."""
+        by_judge = {(v.judge, v.version): v for v in judged.verdicts}
+        said = [by_judge.get((j.name, j.version)) for j in self.judges]
+        found = tuple(v for v in said if v is not None)
+        return found if len(found) == len(said) else None
 
     async def _judge(self, places: Sequence[tuple[_Work, int]]) -> None:
         verdicts = await self._verdicts(

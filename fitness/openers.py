@@ -88,7 +88,10 @@ class OpenerCalibration:
         return self._openers
 
     def learn(self, opening: Opening, samples: Sequence[tuple[str, float]]) -> None:
-        """Take in one prompt: its opening, and text and P(refusal) of each scored sample."""
+        """Take in one prompt: its opening, and text and P(refusal) of each scored sample. Without
+        samples, or where no token was shown, it teaches nothing."""
+        if not samples or not opening.tokens:
+            return
         begun = tuple((first_token(text, opening), p) for text, p in samples)
         self._seen.append((opening, begun))
         self._n += 1
@@ -109,7 +112,7 @@ class OpenerCalibration:
             return self._openers
         chosen = frozenset(tokens)
         odds = np.array([log_odds(opening, chosen) for opening, _ in self._seen])
-        rates = np.array([float(np.mean([p for _, p in b])) if b else 0.5 for _, b in self._seen])
+        rates = np.array([float(np.mean([p for _, p in b])) for _, b in self._seen])
         slope, intercept = _logistic(odds, rates)
         return Openers(tokens, slope, intercept) if slope > 0 else self._openers
 

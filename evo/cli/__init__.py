@@ -58,9 +58,20 @@ def _root(
 
 
 def _register() -> None:
-    from evo.cli import boundary, doctor, jobs, judge, models, records, review, search, tactics
+    from evo.cli import (
+        boundary,
+        doctor,
+        jobs,
+        judge,
+        models,
+        records,
+        replay,
+        review,
+        search,
+        tactics,
+    )
 
-    for module in (search, jobs, records, boundary, tactics, review, judge, models, doctor):
+    for module in (search, jobs, records, replay, boundary, tactics, review, judge, models, doctor):
         module.register(app)
 
 

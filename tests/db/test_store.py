@@ -581,6 +581,7 @@ def test_an_older_database_is_migrated_for_writing_and_named_when_read(tmp_path:
             ("verdicts", "response_class"),
             ("proposals", "guess"),
             ("proposals", "is_blind"),
+            ("proposals", "screened_by"),
             ("evaluations", "is_superseded"),
         ):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

@@ -218,7 +218,7 @@ def test_a_prompt_that_killed_replicas_is_not_asked_again_in_this_life_nor_the_n
     recorder = MemoryRecorder()
     run = loop(config(), Killing(), recorder)
     asyncio.run(run.run())
-    key = bytes.fromhex(prompt_id(SEEDS[1].text))
+    key = prompt_id(SEEDS[1].text)
     assert key in run._met
     again = loop(config(), Killing(), recorder)
     again.replay(recorder.outcomes, [], 0.0)
