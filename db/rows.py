@@ -43,7 +43,15 @@ from db.models import (
 from evo.types import RESAMPLE, Assignment, Candidate, Outcome, Screened, Strategy
 from fitness import types as fitness_types
 from fitness.targets import Over, combine
-from fitness.types import JudgedSample, ResponseClass, Safety, Score, ScreenedOut, Unscored
+from fitness.types import (
+    BY_OPENING,
+    JudgedSample,
+    ResponseClass,
+    Safety,
+    Score,
+    ScreenedOut,
+    Unscored,
+)
 from workers.interface import Failure, FailureKind
 from workers.interface import Opening as OpeningValue
 from workers.interface import Sample as SampleValue
@@ -344,7 +352,7 @@ def failure_of(
     kind, message = FailureKind(row["failure_kind"]), row["failure_message"]
     if kind is FailureKind.UNSCORED:
         return Unscored(kind, message, (), *paid.get(row["prompt_id"], (0, 0)))
-    if kind is FailureKind.SCREENED and row["prompt_id"] in openings:
+    if row["prompt_id"] in openings and (message or "").startswith(BY_OPENING):
         opening, is_paid = openings[row["prompt_id"]]
         return ScreenedOut(kind, message, opening, int(is_paid), opening.n_prompt_tokens)
     return Failure(kind, message)

@@ -15,6 +15,7 @@ from typing import cast
 from fitness import racing
 from fitness.elbo import DEFAULT_WEIGHT, elbo, terms
 from fitness.types import (
+    BY_OPENING,
     Evaluation,
     EvaluationRequest,
     Judge,
@@ -132,7 +133,7 @@ class Evaluator:
             if odds < openers.floor:
                 work.failure = ScreenedOut(
                     FailureKind.SCREENED,
-                    f"log-odds of a refusal by the first token {odds:.2f}, floor {openers.floor:.2f}",
+                    f"{BY_OPENING} {odds:.2f}, floor {openers.floor:.2f}",
                     work.opening,
                     work.new_tokens,
                     work.prompt_tokens,

@@ -203,6 +203,10 @@ class Evaluation:
     by_target: tuple[tuple[str, Evaluation], ...] = ()
 
 
+# The message of a `ScreenedOut` begins so; in the record it tells them from what a predictor turned away.
+BY_OPENING = "log-odds of a refusal by the first token"
+
+
 @travels
 @dataclass(frozen=True, slots=True)
 class ScreenedOut(Failure):

@@ -54,6 +54,11 @@ class SteadyState:
         return self._watch.effective
 
     @property
+    def collapsed(self) -> bool:
+        """Whether a collapse is being answered now."""
+        return self._watch.collapsed
+
+    @property
     def collapses(self) -> int:
         """How often the search has collapsed so far."""
         return self._watch.collapses
