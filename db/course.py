@@ -19,8 +19,7 @@ from db import found
 from db.found import Found
 from db.models import Embedding, Evaluation, Opening, Proposal, Run, Sample, Verdict
 from db.rows import chunks
-from evo.archive import NICHE
-from evo.collapse import CollapseWatch
+from evo.collapse import NEWS, CollapseWatch
 from evo.neighbours import Neighbours
 from evo.types import RESAMPLE, Strategy
 from fitness.openers import RECENT, OpenerCalibration, Openers, best_floor
@@ -157,7 +156,7 @@ def _diversity(connection: Connection, run_id: str) -> dict[str, Any]:
     for index, each in rates.items():
         if (facts.over.of(each) if facts.over else each[0]) >= facts.threshold:
             found_at = np.frombuffer(vectors[index], dtype="<f4").astype(np.float32)  # (dim,)
-            niche = int(niches.nearest(found_at[None], NICHE)[0][0])
+            niche = int(niches.nearest(found_at[None], NEWS)[0][0])
             watch.note(niche if niche >= 0 else niches.add(found_at))
     return {
         "effective_clusters": watch.effective,

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from evo.algorithms.interface import Choice
-from evo.archive import NICHE, Archive, Member
+from evo.archive import Archive, Member
 from evo.bandit import PAPER_SUCCESS, RECOMBINATION_PRIOR, Arms, Bandit, Uniform
-from evo.collapse import CollapseWatch
+from evo.collapse import NEWS, CollapseWatch
 from evo.config import SearchConfig
 from evo.islands import Islands
 from evo.mating import Pool, pool
@@ -112,7 +112,7 @@ class SteadyState:
 
     def _is_new_niche(self, vector: np.ndarray) -> bool:
         """Take note of the niche of an over-refusal; True where it is the first in it."""
-        niche = int(self._niches.nearest(vector[None], NICHE)[0][0])
+        niche = int(self._niches.nearest(vector[None], NEWS)[0][0])
         new = niche < 0
         self._watch.note(self._niches.add(vector) if new else niche)
         return new
