@@ -94,7 +94,11 @@ def test_the_record_tells_what_the_search_saw(store: Store) -> None:
 def test_a_resumed_run_counts_as_if_it_had_not_stopped(store: Store) -> None:
     running, run_id = searched(store)
     again = loop(running.search.config)
-    again.replay(store.replay(run_id, samples=True), [], 0.0)
+    differing, _ = again.replay(store.replay(run_id, samples=True), [], 0.0)
+    assert differing == 0
+    screens = [each.search.screening.screen for each in (running, again)]
+    assert screens[0].openers == screens[1].openers
+    assert screens[0].cut == screens[1].cut
     for figure in ("screened", "blind", "looked_at", "resampled", "proposed", "hits"):
         assert getattr(again.progress, figure) == getattr(running.progress, figure), figure
 
