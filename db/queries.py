@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, and_, func, select
 
-from db import boundary, found, lookup
+from db import boundary, course, found, lookup
 from db.found import Found
 from db.holder import is_alive
 from db.models import Evaluation, Opening, Prompt, Proposal, Replica, Run, Sample, Target, Verdict
@@ -65,7 +65,8 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
     proposals by the kind of their failure; response_classes counts the run's own samples by what the
     judge that decided called them; replicas are those of the run's last life, as its last
     heartbeat saw them. Samples of boundary pairs count among samples, not among target_tokens. Over
-    several targets an evaluation counts once, by its combined score; targets lists the parts.
+    several targets an evaluation counts once, by its combined score; targets lists the parts. How the
+    search went about it (screened, strategies and the like) is told by `course.of_run`.
     """
     with store.reading() as connection:
         run_id = lookup.find_run(connection, run)
@@ -145,6 +146,7 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         replicas = _replicas(connection, run_id)
         classes = _response_classes(connection, run_id)
         boundary_pairs = boundary.count(connection, run_id)
+        went = course.of_run(connection, run_id, over_refusals)
     return {
         "run": run_id,
         "name": row.name,
@@ -169,6 +171,7 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
         "response_classes": classes,
         "replicas": replicas,
         "targets": parts,
+        **went,
     }
 
 

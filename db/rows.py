@@ -44,7 +44,14 @@ from db.models import (
 from evo.types import RESAMPLE, Assignment, Candidate, Outcome, Screened, Strategy
 from fitness import types as fitness_types
 from fitness.targets import Over, combine
-from fitness.types import JudgedSample, ResponseClass, Safety, Score, ScreenedOut, Unscored
+from fitness.types import (
+    JudgedSample,
+    ResponseClass,
+    Safety,
+    Score,
+    ScreenedOut,
+    Unscored,
+)
 from workers.interface import Failure, FailureKind
 from workers.interface import Opening as OpeningValue
 from workers.interface import Sample as SampleValue

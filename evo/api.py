@@ -104,6 +104,7 @@ class Watched:
     differing: int = 0
     pools: Sequence[Pool[Any, Any]] = ()  # the target's and all others
     targets: Sequence[Pool[Any, Any]] = ()  # `pool` is the first of them
+    search: Search | None = None
 
 
 Watcher = Callable[[Watched], None]
@@ -299,6 +300,7 @@ class _Session:
             differing,
             pools,
             list(by_id.values()),
+            search,
         )
         status, reason = "failed", "unknown"
         watching = asyncio.ensure_future(self._keep_watch(watched))

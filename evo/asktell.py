@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from evo import algorithms
-from evo.algorithms import Choice
+from evo.algorithms import Choice, SeesCollapse
 from evo.config import Config
 from evo.screening import Screening
 from evo.seeding import derive, generator
@@ -61,6 +61,11 @@ class Search:
         self._next_index = 0
         self._told = 0
         self._completed = 0  # proposals that went to known prompts
+
+    @property
+    def diversity(self) -> SeesCollapse | None:
+        """How unlike what was found last is; None where the algorithm does not look."""
+        return self._algorithm if isinstance(self._algorithm, SeesCollapse) else None
 
     def ask(self, n: int) -> list[Assignment]:
         """Up to n assignments; fewer (or none) when the algorithm waits for outcomes under way."""

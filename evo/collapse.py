@@ -9,6 +9,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterable
 
+NEWS = 0.75  # cosine to an earlier over-refusal from which another is in its cluster, and no news
 WINDOW = 200  # over-refusals that are looked at
 FEWEST = 50  # before anything is called a collapse
 _FALLEN = 0.5  # of the best so far

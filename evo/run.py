@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,11 +20,12 @@ from evo.budget import Spent, room, stop_reason
 from evo.met import Met
 from evo.passage import Known, Passage
 from evo.scribe import Proposal, Scribe, Writer
-from evo.types import Outcome, Proposer
+from evo.types import RESAMPLE, Outcome, Proposer, Strategy
 from fitness.types import Evaluation, EvaluationRequest, Gate, ScreenedOut, Unscored
-from workers.interface import Embedder, Worker
+from workers.interface import Embedder, FailureKind, Worker
 
 Batch = asyncio.Task[list[Outcome]]
+Arm = tuple[str, Strategy]
 
 __all__ = ["Loop", "Progress", "Proposal", "Recorder"]
 
@@ -39,7 +41,12 @@ class Recorder(Writer, Known, Protocol):
 
 @dataclass(slots=True)
 class Progress:
-    """What a person watching wants to know; one object, updated in place."""
+    """What a person watching wants to know; one object, updated in place.
+
+    `screened` counts proposals that were not sampled by who said so, `blind` those that went past the
+    guesses unseen, `looked_at` all that came before them. `proposed` and `hits` count proposals and
+    over-refusals, seeds left out, by operator and strategy.
+    """
 
     spent: Spent = field(default_factory=Spent)
     over_refusals: int = 0
@@ -49,6 +56,12 @@ class Progress:
     in_flight: int = 0
     samples: int = 0
     unscored: int = 0
+    screened: Counter[str] = field(default_factory=Counter)  # "predictor", "opening"
+    blind: int = 0
+    looked_at: int = 0
+    resampled: int = 0
+    proposed: Counter[Arm] = field(default_factory=Counter)
+    hits: Counter[Arm] = field(default_factory=Counter)
     stopping: bool = False
 
 
@@ -217,6 +230,7 @@ class Loop:
     def _count(self, outcome: Outcome) -> None:
         spent = self.progress.spent
         spent.proposals += 1
+        self._count_choices(outcome)
         if outcome.evaluation:
             spent.evaluations += 1
             self.progress.samples += outcome.evaluation.n_new
@@ -228,3 +242,23 @@ class Loop:
             if isinstance(outcome.failure, Unscored):
                 self.progress.samples += outcome.failure.n_new
                 self.progress.unscored += outcome.failure.n_new
+
+    def _count_choices(self, outcome: Outcome) -> None:
+        """What became of the algorithm's choices and of the screen."""
+        progress, assignment = self.progress, outcome.assignment
+        if assignment.operator == RESAMPLE:
+            progress.resampled += outcome.evaluation is not None
+            return
+        if outcome.screened is not None:
+            progress.looked_at += 1
+            progress.blind += outcome.screened.blind
+        if outcome.failure is not None and outcome.failure.kind is FailureKind.SCREENED:
+            by_opening = isinstance(outcome.failure, ScreenedOut)
+            progress.screened["opening" if by_opening else "predictor"] += 1
+        if not assignment.parents:
+            return
+        arm = assignment.operator, assignment.strategy
+        progress.proposed[arm] += 1
+        if outcome.evaluation is not None:
+            rate = outcome.evaluation.score.refusal_rate
+            progress.hits[arm] += rate >= self.search.config.search.threshold

@@ -4,26 +4,21 @@ Two guesses, the dear one after the free one: the predictor sees the embedding a
 one token of the target. A blind share goes through unseen, so that no guess can confirm itself.
 
 The predictor turns away what lies below a given share of the known over-refusals. The opening's floor is
-the one under which the latest openings would have found the most for their tokens: with P_i = P(refusal)
-by the opening of prompt i, one token for each opening, and c tokens for each prompt that is sampled,
-
-    floor = argmax_f  sum over i with P_i >= f of P_i  /  (n + c * |{i: P_i >= f}|).
+the one under which the latest openings would have found the most for their tokens (`openers.best_floor`).
 
 Learns from outcomes; draws from generators that it is given; asks nobody.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import replace
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evo.view import Screen
-from fitness.openers import OpenerCalibration, Openers
+from fitness.openers import RECENT, OpenerCalibration, Openers, best_floor
 from fitness.predictor import RefusalPredictor
 from fitness.types import ScreenedOut
 
@@ -36,8 +31,6 @@ if TYPE_CHECKING:
     from workers.interface import Opening
 
 _FEWEST_HITS = 15  # known over-refusals before a cut is set by them
-_FEWEST_OPENINGS = 12  # openings before a floor is set by them
-_RECENT = 400  # over-refusals that set the cut, openings that set the floor
 _LATELY = 200  # proposals over which the share that reaches sampling is counted
 _MOST_ASKED = 8.0  # proposals for each that is likely to be sampled
 
@@ -52,10 +45,10 @@ class Screening:
         self._openers = OpenerCalibration()
         # (guess, weight) of over-refusals: one that went through unseen stands for all those like it
         # that were held back.
-        self._guessed: deque[tuple[float, float]] = deque(maxlen=_RECENT)
-        self._seen: deque[Opening] = deque(maxlen=_RECENT)
-        self._odds: deque[float] = deque(maxlen=_RECENT)  # of the seen, by the present openers
-        self._costs: deque[int] = deque(maxlen=_RECENT)  # tokens of prompts that were sampled
+        self._guessed: deque[tuple[float, float]] = deque(maxlen=RECENT)
+        self._seen: deque[Opening] = deque(maxlen=RECENT)
+        self._odds: deque[float] = deque(maxlen=RECENT)  # of the seen, by the present openers
+        self._costs: deque[int] = deque(maxlen=RECENT)  # tokens of prompts that were sampled
         self._calibrated: Openers | None = None
         self._lately: deque[bool] = deque(maxlen=_LATELY)
         self._cut = 0.0
@@ -114,8 +107,8 @@ class Screening:
         if openers is not None:
             if openers is not self._calibrated:
                 self._calibrated = openers
-                self._odds = deque(map(openers.log_odds, self._seen), maxlen=_RECENT)
-            openers = replace(openers, floor=_best_floor(openers, self._odds, self._costs))
+                self._odds = deque(map(openers.log_odds, self._seen), maxlen=RECENT)
+            openers = replace(openers, floor=best_floor(openers, self._odds, self._costs))
         guess = self._predictor.guess if self._settings.predictor else None
         screen = Screen(guess, self._cut, openers, self._settings.blind)
         if screen != self._screen:
@@ -129,17 +122,6 @@ def _said(evaluation: Evaluation) -> list[tuple[str, float]]:
         for s in evaluation.samples
         if s.verdicts and (p := s.verdicts[0].p_refusal) is not None
     ]
-
-
-def _best_floor(openers: Openers, odds: Collection[float], costs: Collection[int]) -> float:
-    """The log-odds from which on sampling would have found the most for the tokens."""
-    if len(odds) < _FEWEST_OPENINGS:
-        return -math.inf
-    falling = np.sort(np.array(odds))[::-1]  # (n,)
-    p = 1.0 / (1.0 + np.exp(-(openers.slope * falling + openers.intercept)))
-    sampled = np.arange(1, len(falling) + 1)
-    yields = np.cumsum(p) / (len(falling) + fmean(costs) * sampled)
-    return float(falling[int(yields.argmax())])
 
 
 def _quantile(hits: Collection[tuple[float, float]], lost: float) -> float:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from numpy.typing import NDArray
 from workers.interface import Opening, travels
 
 _EPS = 1e-8
+RECENT = 400  # openings that set the floor
 _FEWEST = 12  # prompts before anything is learned
+_FEWEST_OPENINGS = 12  # before a floor is set by them
 _GROWTH = 1.25  # learned anew when there are so many times more
 _REMEMBERED = 2_000  # newest prompts
 _PRIOR = 1.0  # samples that a token's share of refusals starts with, half of them refusals
@@ -46,7 +49,32 @@ class Openers:
 
     def guess(self, opening: Opening) -> float:
         """P(refusal) in (0, 1), calibrated on the target's own samples."""
-        return _sigmoid(self.slope * self.log_odds(opening) + self.intercept)
+        return self.p_refusal(self.log_odds(opening))
+
+    def p_refusal(self, log_odds: float) -> float:
+        """What such log-odds mean, in [0, 1]; 0 for those of no floor."""
+        return _sigmoid(self.slope * log_odds + self.intercept)
+
+
+def best_floor(openers: Openers, odds: Collection[float], costs: Collection[int]) -> float:
+    """The log-odds from which on sampling would have found the most for the tokens; -inf for too few.
+
+    With P_i = P(refusal) by the opening of prompt i, one token for each of n openings, and c tokens
+    on average for a prompt that is sampled,
+
+        floor = argmax_f  sum over i with P_i >= f of P_i  /  (n + c * |{i: P_i >= f}|).
+
+    Args:
+        odds: log-odds of the latest openings, in any order.
+        costs: tokens that prompts took that were sampled; at least one where there are odds enough.
+    """
+    if len(odds) < _FEWEST_OPENINGS:
+        return -math.inf
+    falling = np.sort(np.array(odds))[::-1]  # (n,)
+    p = 1.0 / (1.0 + np.exp(-(openers.slope * falling + openers.intercept)))
+    sampled = np.arange(1, len(falling) + 1)
+    yields = np.cumsum(p) / (len(falling) + fmean(costs) * sampled)
+    return float(falling[int(yields.argmax())])
 
 
 def log_odds(opening: Opening, tokens: frozenset[str]) -> float:

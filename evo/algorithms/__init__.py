@@ -8,7 +8,7 @@ from typing import Protocol
 
 from evo.algorithms.best_of_n import BestOfN
 from evo.algorithms.evorefuse import EvoRefuse
-from evo.algorithms.interface import Algorithm, Choice, TakesTactics
+from evo.algorithms.interface import Algorithm, Choice, SeesCollapse, TakesTactics
 from evo.algorithms.orfuzz import OrFuzz
 from evo.algorithms.random import RandomSearch
 from evo.algorithms.steady_state import SteadyState
@@ -16,7 +16,7 @@ from evo.config import SearchConfig
 from evo.types import Strategy
 from workers.interface import ConfigError
 
-__all__ = ["ALGORITHMS", "Algorithm", "Choice", "TakesTactics", "build", "require"]
+__all__ = ["ALGORITHMS", "Algorithm", "Choice", "SeesCollapse", "TakesTactics", "build", "require"]
 
 
 class _Constructor(Protocol):

@@ -29,6 +29,23 @@ class TakesTactics(Protocol):
         chosen or heard."""
 
 
+@runtime_checkable
+class SeesCollapse(Protocol):
+    """An algorithm that notices when what it finds is more and more alike (`evo.collapse`)."""
+
+    @property
+    def effective_clusters(self) -> float:
+        """Of the latest over-refusals; 0 before the first."""
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether it is answering a collapse now."""
+
+    @property
+    def collapses(self) -> int:
+        """How often it has collapsed so far."""
+
+
 class Algorithm(Protocol):
     """Decides what to try. Sees outcomes, draws from the generator that it is given, asks nobody.
 

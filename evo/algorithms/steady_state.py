@@ -17,14 +17,13 @@ import numpy as np
 from evo.algorithms.interface import Choice
 from evo.archive import Archive, Member
 from evo.bandit import PAPER_SUCCESS, RECOMBINATION_PRIOR, Arms, Bandit, Uniform
-from evo.collapse import CollapseWatch
+from evo.collapse import NEWS, CollapseWatch
 from evo.config import SearchConfig
 from evo.islands import Islands
 from evo.mating import Pool, pool
 from evo.neighbours import Neighbours
 from evo.types import RESAMPLE, Candidate, Outcome, Strategy
 
-_NEWS = 0.75  # an over-refusal that is nearer (cosine) to an earlier one is no reward
 _REFRESH = 32  # choices from one pool, fewer while there are few members
 _ANSWER = 0.5  # share of parents from seeds and rare cells during a collapse
 
@@ -55,6 +54,11 @@ class SteadyState:
     def effective_clusters(self) -> float:
         """Of the last 200 over-refusals; 0 before the first."""
         return self._watch.effective
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether a collapse is being answered now."""
+        return self._watch.collapsed
 
     @property
     def collapses(self) -> int:
@@ -112,7 +116,7 @@ class SteadyState:
 
     def _is_new_niche(self, vector: np.ndarray) -> bool:
         """Take note of the niche of an over-refusal; True where it is the first in it."""
-        niche = int(self._niches.nearest(vector[None], _NEWS)[0][0])
+        niche = int(self._niches.nearest(vector[None], NEWS)[0][0])
         new = niche < 0
         self._watch.note(self._niches.add(vector) if new else niche)
         return new

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shlex
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from evo.cli import figures
 from workers.status import ReplicaState
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from evo.api import Run, Watched, Watcher
+    from evo.run import Progress
 
 _PLAIN_EVERY_S = 5.0
 _REPLICAS_SHOWN = 8
@@ -131,7 +134,7 @@ def _figures(watched: Watched, rates: _Rates, *, each: bool = False) -> list[tup
     of = f"/{budget.evaluations}" if budget.evaluations else ""
     left = rates.seconds_left(watched)
     rejected = ", ".join(f"{kind} {n}" for kind, n in sorted(progress.rejected.items())) or "none"
-    figures = [
+    shown = [
         ("evaluations", f"{spent.evaluations}{of}"),
         ("over-refusals", str(progress.over_refusals)),
         ("best fitness", "-" if progress.best_fitness is None else f"{progress.best_fitness:.3f}"),
@@ -139,18 +142,67 @@ def _figures(watched: Watched, rates: _Rates, *, each: bool = False) -> list[tup
         ("replicas busy", f"{status.mean_busy:.0%} of {len(status.busy)}"),
         *(_replica_figures(watched) if each else []),
         ("rejected", rejected),
-        ("left", "-" if left is None else f"{left // 60:.0f} min {left % 60:.0f} s"),
+        *_search_figures(watched, each=each),
+        ("left", "-" if left is None else _minutes(left)),
     ]
     if _is_charged(watched):
         limit = f" of {budget.money:.2f}" if budget.money else ""
-        figures.append(("USD", f"{spent.money_usd:.4f}{limit}"))
+        shown.append(("USD", f"{spent.money_usd:.4f}{limit}"))
     if progress.unscored:
-        figures.append(("unscored samples", str(progress.unscored)))
+        shown.append(("unscored samples", str(progress.unscored)))
     if status.restarts:
-        figures.append(("replica restarts", str(status.restarts)))
+        shown.append(("replica restarts", str(status.restarts)))
     if status.quarantined:
-        figures.append(("quarantined", f"{status.quarantined} requests that killed replicas"))
-    return figures
+        shown.append(("quarantined", f"{status.quarantined} requests that killed replicas"))
+    return shown
+
+
+def _minutes(seconds: float) -> str:
+    """Whole seconds, never sixty.
+
+    >>> _minutes(599.7), _minutes(61.2)
+    ('10 min 0 s', '1 min 1 s')
+    """
+    return "{} min {} s".format(*divmod(round(seconds), 60))
+
+
+def _search_figures(watched: Watched, *, each: bool) -> list[tuple[str, str]]:
+    """What the search makes of it; `each`: all that a panel has room for."""
+    progress, search = watched.progress, watched.search
+    if search is None:
+        return []
+    screening = watched.config.search.screening
+    shown: list[tuple[str, str]] = []
+    if screening.predictor or screening.opening:
+        said = figures.screened(progress.screened, progress.blind, progress.looked_at)
+        shown.append(("screened", said))
+    prompts = progress.spent.evaluations - progress.resampled
+    if prompts > 0:
+        completed = f", {progress.resampled} completed" if progress.resampled else ""
+        shown.append(("samples a prompt", f"{progress.samples / prompts:.1f}{completed}"))
+    if (seen := search.diversity) is not None:
+        shown.append(
+            ("clusters", figures.diversity(seen.effective_clusters, seen.collapses, seen.collapsed))
+        )
+    if each:
+        openers = search.screening.screen.openers
+        if openers is not None:
+            floor = openers.p_refusal(openers.floor) if math.isfinite(openers.floor) else None
+            shown.append(("refusals begin", figures.openers(openers.tokens, floor)))
+        shown.append(("best strategies", figures.best(_arms(progress))))
+    return shown
+
+
+def _arms(progress: Progress) -> list[dict[str, Any]]:
+    return [
+        {
+            "operator": operator,
+            "strategy": strategy.value,
+            "proposals": n,
+            "over_refusals": progress.hits[operator, strategy],
+        }
+        for (operator, strategy), n in progress.proposed.items()
+    ]
 
 
 def _tokens(watched: Watched) -> str:

@@ -18,11 +18,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evo.cli import figures
+
 if TYPE_CHECKING:
     from db.store import Store
 
 # A table without --limit shows so many rows; --json and --csv print all.
 _SHOWN = 20
+# What `show` tells in lines of its own.
+_COURSE = frozenset(
+    {
+        "screened",
+        "blind",
+        "looked_at",
+        "resampled",
+        "samples_per_evaluation",
+        "sample_counts",
+        "strategies",
+        "effective_clusters",
+        "collapses",
+        "collapsed",
+        "openers",
+    }
+)
 
 _RUNS = """Examples:
 
@@ -140,14 +158,37 @@ def show(
         for key in ("rejected", "response_classes")
     }
     replicas, targets = summary.pop("replicas"), summary.pop("targets")
-    for key, value in (summary | counted).items():
+    strategies = figures.ranked(summary["strategies"])
+    lines = {key: value for key, value in summary.items() if key not in _COURSE}
+    for key, value in (lines | counted | _course(summary)).items():
         typer.echo(f"{key.replace('_', ' '):<20}{_cell(key, value)}")
+    if strategies:
+        typer.echo("")
+        rated = [{**s, "success": s["over_refusals"] / s["proposals"]} for s in strategies]
+        table(rated[:_SHOWN], tuple(rated[0]), empty="")
     if len(targets) > 1:
         typer.echo("")
         table(targets, tuple(targets[0]), empty="")
     if replicas:
         typer.echo("")
         table(replicas, tuple(replicas[0]), empty="")
+
+
+def _course(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """How the search went, one line each."""
+    counts = ", ".join(f"{n} with {times}" for times, n in summary["sample_counts"].items())
+    mean = summary["samples_per_evaluation"]
+    lines = {
+        "screened": figures.screened(summary["screened"], summary["blind"], summary["looked_at"]),
+        "samples a prompt": "-" if mean is None else f"{mean:.1f} ({counts})",
+        "resampled": summary["resampled"],
+        "diversity": figures.diversity(
+            summary["effective_clusters"], summary["collapses"], summary["collapsed"]
+        ),
+    }
+    if (openers := summary["openers"]) is not None:
+        lines["refusals begin"] = figures.openers(openers["tokens"], openers["p_floor"])
+    return lines
 
 
 def query(

@@ -6,10 +6,14 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import db
 from evo.cli import app
+from evo.cli.estimate import least_samples
+from evo.config import validate
 from tests.db.builders import RunBuilder
 
 CONFIG = """
@@ -35,6 +39,70 @@ def time_line(
     assert done.exit_code == 0, done.output
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("# time: ")]
     return line.removeprefix("# time: ")
+
+
+def plan(folder: Path, search: str, *, targets: str = "", evaluations: int = 100) -> str:
+    """What `--dry-run` says of a config; its lines beside the config itself."""
+    target = targets or "target: {model: m, sampling: {max_tokens: 50}}"
+    (folder / "my.yaml").write_text(
+        f"seeds: {{dataset: xstest-safe, limit: 5}}\n{target}\nsearch: {search}\n"
+        f"budget: {{evaluations: {evaluations}}}\nstore: sqlite:///{folder}/test.db\n"
+    )
+    words = ["search", str(folder / "my.yaml"), "--dry-run", "--tokens-per-s", "10"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return "\n".join(line for line in done.stdout.splitlines() if line.startswith("# "))
+
+
+def test_racing_and_openings_are_told_as_at_least_and_at_most(tmp_path: Path) -> None:
+    said = plan(tmp_path, "{samples: {first: 2, max: 10}, settle: 0.05}")
+    # 95 prompts with two samples and 5 that one sample completed; 100 with ten
+    assert "# target samples: at least 195 (fewer where the store has them already)" in said
+    assert "at most 1000: 2 of each prompt, up to 10 while it is in doubt" in said
+    assert "# target tokens: at most 50000, and one for each of at most 2000 openings" in said
+    assert "# screening: what looks hopeless is not sampled" in said
+
+
+def test_without_racing_and_screening_the_samples_are_known(tmp_path: Path) -> None:
+    off = "screening: {predictor: false, opening: false}"
+    said = plan(tmp_path, f"{{samples: {{first: 2, max: 10}}, racing: false, {off}}}")
+    assert "at least 1000 (fewer where the store has them already), at most 1000: 10 of" in said
+    assert "in doubt" not in said
+    assert "# target tokens: at most 50000\n" in said
+    assert "screening" not in said
+
+
+def test_several_targets_take_no_openings_and_the_slowest_decides(tmp_path: Path) -> None:
+    targets = (
+        "targets:\n  a: {model: m, replicas: 4, sampling: {max_tokens: 50}}\n"
+        "  b: {model: n, replicas: 1, sampling: {max_tokens: 30}}"
+    )
+    said = plan(tmp_path, "{settle: 0.0}", targets=targets)
+    assert "at least 400 (fewer where the store has them already), at most 2000" in said
+    assert "of 2 targets (all)" in said
+    assert "# target tokens: at most 80000\n" in said
+    # b: 100 x 10 x 30 tokens at 10 a second
+    assert "# time: at most 50 min after" in said
+    assert "for each of 5 replicas (4, 1)" in said
+    least = plan(tmp_path, "{settle: 0.0, fitness_over: min}", targets=targets)
+    assert "at least 200 (fewer" in least
+    assert "of 2 targets (until one answers)" in least
+    assert "# time: at most 71 min after" in least  # b waits for a: 1,250 s more
+
+
+@given(st.integers(1, 2000), st.integers(1, 12), st.integers(0, 12), st.floats(0.0, 0.5))
+def test_at_least_is_never_more_than_at_most(
+    evaluations: int, first: int, more: int, settle: float
+) -> None:
+    config = validate(
+        {
+            "seeds": {"dataset": "xstest-safe"},
+            "target": {"model": "m"},
+            "search": {"samples": {"first": first, "max": first + more}, "settle": settle},
+            "budget": {"evaluations": evaluations},
+        }
+    )
+    assert 0 < least_samples(config, evaluations) <= evaluations * (first + more)
 
 
 def test_time_is_unknown_until_something_was_measured(tmp_path: Path) -> None:

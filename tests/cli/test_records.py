@@ -47,7 +47,14 @@ def test_runs_and_show_print_the_promised_json(filled: Cli) -> None:
     )
     assert set(promised.split()) <= set(summary)
     assert "first" in filled("runs").stdout
-    assert "over refusals       1" in filled("show", "first").stdout
+    assert {"screened", "resampled", "samples_per_evaluation", "strategies"} <= set(summary)
+    assert summary["screened"] == {"predictor": 0, "opening": 0}
+    lines = filled("show", "first").stdout.splitlines()
+    assert "over refusals       1" in lines
+    assert "samples a prompt    2.3 (2 with 2, 1 with 3)" in lines
+    assert "screened            nothing yet" in lines
+    assert "diversity           1.0 effective" in lines
+    assert lines[-1].split() == ["lexical", "violent_words", "2", "1", "0.500"]
 
 
 def test_a_pipe_gets_aligned_lines_without_control_characters(filled: Cli) -> None:

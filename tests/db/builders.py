@@ -76,8 +76,9 @@ class RunBuilder:
         n_new: int | None = None,
         confidence: float | None = -0.8,
         cost_usd: float = 0.0,
+        operator: str = "lexical",
     ) -> Candidate:
-        made, assignment = self.proposal(text, parents, strategy)
+        made, assignment = self.proposal(text, parents, strategy, operator)
         said = responses or [f"{REFUSAL if p >= 0.5 else ANSWER} {p}" for p in refusals]
         samples = tuple(
             JudgedSample(
@@ -124,9 +125,10 @@ class RunBuilder:
         text: str,
         parents: Sequence[Candidate],
         strategy: Strategy = Strategy.VIOLENT_WORDS,
+        operator: str = "lexical",
     ) -> tuple[Candidate, Assignment]:
         """The next candidate of the run, told nobody yet."""
-        operator = "lexical" if parents else "seed"
+        operator = operator if parents else "seed"
         chosen = strategy if parents else Strategy.SEED
         identity = prompt_id(text)
         made = Candidate(

@@ -39,7 +39,8 @@ def test_a_summary_counts_what_the_run_found_and_paid(store: Store, run: RunBuil
     run.evaluated("look-alike", (seed,), refusals=(0.8, 0.8), vector=(0.99, 0.1411))
     run.evaluated("another hit", (seed,), refusals=(0.5, 0.5), vector=(0.0, 1.0))
     run.evaluated("answered", (seed,), refusals=(0.1, 0.0), n_new=0)
-    run.evaluated("dubious", (seed,), refusals=(1.0, 1.0), gates={"g": "controversial"})
+    dubious: dict[str, Any] = {"gates": {"g": "controversial"}, "vector": (0.0, -1.0)}
+    run.evaluated("dubious", (seed,), refusals=(1.0, 1.0), **dubious)
     run.turned_away("bad", (seed,), gates={"g": "harmful"})
     run.turned_away("hit", (seed,), FailureKind.DUPLICATE, gates={})
     run.finish()
@@ -79,6 +80,25 @@ def test_a_summary_counts_what_the_run_found_and_paid(store: Store, run: RunBuil
                 "best_fitness": 0.0,
             }
         ],
+        "screened": {"predictor": 0, "opening": 0},
+        "blind": 0,
+        "looked_at": 0,
+        "resampled": 0,
+        "samples_per_evaluation": 2.0,
+        "sample_counts": {"2": 6},
+        "strategies": [
+            {
+                "operator": "lexical",
+                "strategy": "violent_words",
+                "proposals": 5,
+                "over_refusals": 3,
+            },
+            {"operator": "lexical", "strategy": "anger", "proposals": 2, "over_refusals": 0},
+        ],
+        "effective_clusters": pytest.approx(2.828, abs=0.001),  # of sizes 2, 1, 1
+        "collapses": 0,
+        "collapsed": False,
+        "openers": None,
     }
 
 

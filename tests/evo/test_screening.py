@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evo.config import ScreeningConfig
-from evo.screening import Screening, _best_floor, _quantile
+from evo.screening import Screening, _quantile
 from evo.types import Assignment, Candidate, Outcome, Screened, Strategy, prompt_id
 from evo.view import Screen
-from fitness.openers import Openers
+from fitness.openers import Openers, best_floor
 from fitness.types import Evaluation, JudgedSample, Score, ScreenedOut, Verdict
 from workers.interface import Failure, FailureKind, Opening, Sample
 
@@ -95,12 +95,12 @@ def test_no_other_floor_would_have_found_more_for_its_tokens(odds: list[float], 
         p = [1.0 / (1.0 + math.exp(-x)) for x in odds if x >= floor]
         return sum(p) / (len(odds) + cost * len(p))
 
-    floor = _best_floor(openers, odds, [cost])
+    floor = best_floor(openers, odds, [cost])
     assert yields(floor) == pytest.approx(max(yields(x) for x in odds))
 
 
 def test_of_a_few_openings_no_floor_is_made() -> None:
-    assert _best_floor(Openers(("I",), 1.0, 0.0), [1.0] * 11, [20]) == -math.inf
+    assert best_floor(Openers(("I",), 1.0, 0.0), [1.0] * 11, [20]) == -math.inf
 
 
 def test_guesses_and_floors_are_learned_and_an_old_screen_stays_as_it_was() -> None:
