@@ -112,5 +112,7 @@ def test_the_estimate_counts_what_every_target_may_generate(tmp_path: Path) -> N
     arguments = ["search", str(path), "--dry-run", "--db", f"sqlite:///{tmp_path}/x.db"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert "# target samples: 40 to 200; target tokens: at most 10000" in result.output
+    assert "# target samples: at least 38 " in result.output
+    assert "at most 200: 2 of each prompt" in result.output
+    assert "# target tokens: at most 10000" in result.output
     assert "# replicas: 2 of local:smollm2" in result.output
