@@ -52,7 +52,7 @@ def test_a_killed_run_decides_as_the_undisturbed_one_whose_answers_the_store_rep
 def test_killed_anywhere_it_ends_as_if_nobody_had_disturbed_it(
     store: Store, tmp_path: Path, after: list[int]
 ) -> None:
-    chosen = settings()
+    chosen = settings(150)
     whole = begin(store, chosen)
     live(store, whole, chosen, CountingEngine(by_hash, fails=0.1))
     with contextlib.closing(db.open(f"sqlite:///{tmp_path}/killed.db")) as other:
@@ -72,6 +72,7 @@ def test_killed_anywhere_it_ends_as_if_nobody_had_disturbed_it(
         assert shown["over_refusals"] == loop.progress.over_refusals
         assert shown["best_fitness"] == loop.progress.best_fitness
         assert shown["rejected"] == loop.progress.rejected
+        assert "screened" in shown["rejected"], "nothing was screened"
         # A life after the last one knows the same.
         again = a_loop(other, killed, chosen, CountingEngine(by_hash))
         again.replay(other.replay(killed, samples=True), [], 0.0)
