@@ -99,7 +99,8 @@ QUICK = """
 name: killed
 seeds: {dataset: xstest-safe, limit: 12}
 target: {model: local:smollm2-overcautious, sampling: {max_tokens: 12}}
-search: {batch: 6, in_flight: 2, samples: {first: 2, max: 4}}
+search:
+  {batch: 6, in_flight: 2, samples: {first: 2, max: 4}, settle: 0, screening: {predictor: false, opening: false}}
 budget: {evaluations: 60}
 """
 
