@@ -211,7 +211,11 @@ def real_config(evaluations: int) -> Config:
                 "replicas": 2,
                 "sampling": {"max_tokens": 8},
             },
-            "search": {"batch": 2, "samples": {"first": 2, "max": 2}},
+            "search": {
+                "batch": 2,
+                "samples": {"first": 2, "max": 2},
+                "screening": {"predictor": False, "opening": False},
+            },
             "budget": {"evaluations": evaluations},
         }
     )
