@@ -82,8 +82,8 @@ def table(lines: Sequence[Line]) -> str:
     """Markdown, the arms and then the ablations."""
     grouped = by_arm(lines)
     head = (
-        "| arm | distinct over-refusals per 100,000 target tokens | 95 % interval | `steady-state` has "
-        "so many times as many | found | prompts sampled | confirmed |\n|---|---|---|---|---|---|---|\n"
+        "| arm | runs | distinct over-refusals per 100,000 target tokens | 95 % interval "
+        "| `steady-state` has so many times as many | found | prompts sampled | confirmed |\n|---|---|---|---|---|---|---|---|\n"
     )
     parts = []
     for name, family in (("", MAIN), ("Each part switched off in turn:\n\n", ABLATIONS)):
@@ -104,7 +104,7 @@ def _row(arm: str, grouped: Mapping[str, Sequence[Line]]) -> str:
     asked = sum(one.asked for one in mine)
     stood = f"{100 * sum(one.confirmed for one in mine) / asked:.0f} %" if asked else ""
     return (
-        f"| `{arm}` | {median(rates):.0f} | {low:.0f} to {high:.0f} | {times} "
+        f"| `{arm}` | {len(mine)} | {median(rates):.0f} | {low:.0f} to {high:.0f} | {times} "
         f"| {median(len(one.finds) for one in mine):g} "
         f"| {median(one.evaluations for one in mine):g} | {stood} |\n"
     )
