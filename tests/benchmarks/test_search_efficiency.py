@@ -127,8 +127,8 @@ def test_the_table_has_a_row_for_each_arm_that_ran_and_the_champion_over_it() ->
     lines += [line("random", s, [1, 2]) for s in range(3)]
     lines += [line("steady-state-racing", s, []) for s in range(3)]
     text = search_report.table(lines)
-    assert "| `random` | 200 | 200 to 200 | 2.0 (2.0 to 2.0) | 2 |" in text
-    assert "| `steady-state-racing` | 0 | 0 to 0 | it found none | 0 |" in text
+    assert "| `random` | 3 | 200 | 200 to 200 | 2.0 (2.0 to 2.0) | 2 |" in text
+    assert "| `steady-state-racing` | 3 | 0 | 0 to 0 | it found none | 0 |" in text
     assert "orfuzz" not in text
 
 
