@@ -4,7 +4,8 @@
 
 A pool of candidates with K = 10 samples each is raced sample by sample (`fitness.racing.wanted`), in
 several random orders, with the bar of an archive that fills up; after every tenth candidate the fittest
-whose samples are not complete gets the others, as a search does with `settle: 0.1`. Compared with all
+whose samples are not complete gets the others, as a search does with `settle: 0.1`; and without an order,
+settled until the 50 fittest are complete. Compared with all
 ten samples: Kendall's tau (b) over the 50 fittest by ten, how many of them are among racing's 50, how
 many prompts are put on the other side of the threshold, and the share of samples taken. Medians over
 the orders; `--threshold`, `--first` as in the config. The last line is JSON.
@@ -107,6 +108,19 @@ def race(
     return _compared(runners, threshold)
 
 
+def settle_all(pool: Sequence[Pooled], first: int, threshold: float) -> Raced:
+    """Where settling leads when it is not held to a share: the first samples of every prompt, then the
+    fittest of those that lack some has the others, until the TOP fittest lack none."""
+    runners = [_runner(one) for one in pool]
+    for one in runners:
+        one.n = first
+    while True:
+        lacking = [one for one in _ranked(runners)[:TOP] if one.n < K]
+        if not lacking:
+            return _compared(runners, threshold)
+        lacking[0].n = K
+
+
 def _ranked(runners: Sequence[_Runner]) -> list[_Runner]:
     return sorted(runners, key=lambda r: -r.fitness)
 
@@ -157,6 +171,9 @@ def main() -> None:
         ]
         figures[name] = {key: round(median(row[key] for row in rows), 3) for key in rows[0]}
         print(name, figures[name])
+    settled = settle_all(pool, options.first, options.threshold)
+    figures["settled"] = {key: round(value, 3) for key, value in asdict(settled).items()}
+    print("settled", figures["settled"])
     print(json.dumps(figures))
 
 
