@@ -83,7 +83,8 @@ def _goes_on(request: EvaluationRequest, so_far: Mapping[str, Evaluation | Failu
 
 def _conclude(answers: Mapping[str, Evaluation | Failure], over: Over) -> Evaluation | Failure:
     evaluations = {t: a for t, a in answers.items() if isinstance(a, Evaluation)}
-    failed = {t: a for t, a in answers.items() if isinstance(a, Failure)}
+    # In order of the targets, not of their answers: the same run says the same.
+    failed = {t: a for t, a in sorted(answers.items()) if isinstance(a, Failure)}
     if not failed:
         return combine(evaluations, over)
     paid = {t: a for t, a in answers.items() if isinstance(a, Evaluation | Unscored)}
