@@ -14,6 +14,7 @@ from db import queries, rejudge
 from db.store import Store
 from evo.cli import app
 from tests.db.builders import ANSWER, REFUSAL, RunBuilder, opened
+from tests.one_line import error_line
 from tests.scripted_endpoint import scripted_endpoint
 
 COLUMNS = {"judge", "judge_version", "p_refusal", "unscored"}
@@ -24,9 +25,8 @@ def judge(*words: str) -> Result:
 
 
 def refused(result: Result) -> str:
-    """The one line of an error of exit code 2."""
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.splitlines()
+    """The one line of an error, and nothing else was printed."""
+    line = error_line(result)
     assert result.stdout == ""
     return line
 

@@ -21,6 +21,7 @@ from evo.types import prompt_id
 from fitness.agreement import agreements
 from fitness.types import Safety
 from tests.db.builders import RunBuilder, opened
+from tests.one_line import error_line
 
 DOUBTFUL = {"g": "controversial"}
 Review = Callable[..., Result]
@@ -124,9 +125,7 @@ def test_wrong_labels_are_one_clear_line_and_nothing_is_stored(
     good = f"cleo,harmless,{known},,,," if "no label" not in said else ",,,,,,"
     path.write_text(f"{','.join(labels.COLUMNS)}\n{good}\n{row.format(known=known)}\n")
     result = review("--from-csv", str(path))
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.splitlines()
-    assert said in line
+    assert said in error_line(result)
     assert labels.given(store) == []
 
 

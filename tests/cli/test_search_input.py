@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import db
 from evo.cli import app
+from tests.one_line import error_line
 
 CONFIG = """
 name: test
@@ -35,9 +36,8 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
 
 
 def refused(result: Result) -> str:
-    """The one line of an error of exit code 2."""
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.splitlines()
+    """The one line of an error, and nothing else was printed."""
+    line = error_line(result)
     assert result.stdout == ""
     return line
 

@@ -18,6 +18,7 @@ import evo
 from db import queries
 from evo import api
 from evo.cli import app
+from tests.one_line import error_line
 from tests.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 from workers.interface import TargetError
 
@@ -194,8 +195,7 @@ def test_bad_input_is_one_line_and_leaves_no_run_behind(
     path, url = tmp_path / "my.yaml", f"sqlite:///{tmp_path}/run.db"
     path.write_text(yaml.safe_dump(config(endpoint)))
     result = CliRunner().invoke(app, ["search", str(path), "--db", url, "--set", change])
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.splitlines()
+    line = error_line(result)
     assert said in line
     assert "sk-" not in line
     assert not ray.is_initialized()
