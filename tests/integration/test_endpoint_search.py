@@ -147,7 +147,7 @@ def test_an_endpoint_that_is_gone_ends_the_run_which_can_be_resumed(
     endpoint: ScriptedEndpoint, tmp_path: Path
 ) -> None:
     def leave() -> None:
-        while len(endpoint.used) < 8:
+        while len(endpoint.used) < 24:
             time.sleep(0.02)
         endpoint.go_away()
 
