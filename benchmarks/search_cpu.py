@@ -78,7 +78,7 @@ def measured(size: int, n_candidates: int) -> dict[str, float]:
                 nobody = np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.float32)
                 search.archive._enter(index, member, vector, *nobody)
             if index % 5 == 0:
-                search._niches.add(vector)
+                search._niches.open(vector)
             memory.add(vector)
             index += 1
     spent = dict.fromkeys(("gate", "choose", "hear", "predict", "learn"), 0.0)
