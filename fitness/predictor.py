@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fitness.descent import minimum
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,13 +24,20 @@ if TYPE_CHECKING:
 Guess = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 FEWEST = 20  # evaluations before anything is learned from them
-GROWTH = 1.25  # refitted when there are so many times more
+GROWTH = 1.25  # refitted when there are so many times more,
+EARLY = 1000  # and from so many on when there are
+LATE_GROWTH = 1.5  # so many times more: a quarter more teaches little then
 MOST = 2000  # evaluations kept of each side, refused or answered; a refit costs no more than that
 _LANDMARKS, _GAMMA, _C = 400, 1.0, 10.0
 _JITTER = 1e-6  # on the kernel among landmarks: some may be equal
 _MOST_STEPS, _TOLERANCE = 200, 1e-4
 
 _Real = TypeVar("_Real", np.float32, np.float64)
+
+
+def growth(n: int) -> float:
+    """How many times as many evaluations call for a refit when the last was on n."""
+    return GROWTH if n < EARLY else LATE_GROWTH
 
 
 class _Side:
@@ -78,7 +87,7 @@ class RefusalPredictor:
             side.take(self._n, np.array(vector, dtype=np.float32), float(rate))
             self._n += 1
             self._total += float(rate)
-        if len(self) >= max(FEWEST, GROWTH * self._fitted_on):
+        if len(self) >= max(FEWEST, growth(self._fitted_on) * self._fitted_on):
             self._fit()
 
     @property
@@ -135,15 +144,12 @@ def _fit(
     F = K_xm R^-T, and w, b minimise |w|^2 / 2 + C sum_i weight_i H(rate_i, sigmoid(F_i w + b)), H the
     cross-entropy. So a guess needs R^-T w alone.
     """
-    from scipy.linalg import solve_triangular
-    from scipy.optimize import minimize
-
     n_landmarks = min(_LANDMARKS, len(x))
     chosen = np.random.default_rng(0).permutation(len(x))[:n_landmarks]
     landmarks = x[chosen].astype(np.float64)
     factor = np.linalg.cholesky(_kernel(landmarks, landmarks) + _JITTER * np.eye(n_landmarks))
     alike = _kernel(x, x[chosen])  # (n, m)
-    inverse = solve_triangular(factor, np.eye(n_landmarks), lower=True).T
+    inverse = np.linalg.inv(factor).T
     features = alike @ inverse.astype(np.float32)  # (n, m)
     scale = 1.0 / (_C * weight.sum())
 
@@ -156,9 +162,8 @@ def _fit(
         slope = np.append(wrong.astype(np.float32) @ features + scale * w, wrong.sum())
         return float(weight @ cross / weight.sum() + scale * (w @ w) / 2), slope
 
-    options = {"maxiter": _MOST_STEPS, "gtol": _TOLERANCE}
-    best = minimize(loss, np.zeros(n_landmarks + 1), jac=True, method="L-BFGS-B", options=options)
-    return _Model(landmarks, inverse @ best.x[:-1], float(best.x[-1]))
+    best = minimum(loss, np.zeros(n_landmarks + 1), _TOLERANCE, _MOST_STEPS)
+    return _Model(landmarks, inverse @ best[:-1], float(best[-1]))
 
 
 def _kernel(rows: NDArray[_Real], others: NDArray[_Real]) -> NDArray[_Real]:
