@@ -390,11 +390,7 @@ def read_openings(
     """Prompt id -> how a response would begin, and the run that paid for it."""
     found = {}
     for chunk in chunks(prompt_ids):
-        rows = connection.execute(
-            select(
-                Opening.prompt_id, Opening.tokens, Opening.n_prompt_tokens, Opening.run_id
-            ).where(Opening.target_id == target_id, Opening.prompt_id.in_(chunk))
-        )
+        rows = connection.execute(_OPENINGS_OF, {"target": target_id, "prompts": chunk})
         for prompt, listed, n_prompt_tokens, run_id in rows:
             shown = json.loads(listed)
             opening = OpeningValue(
@@ -404,6 +400,15 @@ def read_openings(
             )
             found[prompt] = (opening, run_id)
     return found
+
+
+# Asked for with every batch: made once.
+_OPENINGS_OF = select(
+    Opening.prompt_id, Opening.tokens, Opening.n_prompt_tokens, Opening.run_id
+).where(
+    Opening.target_id == bindparam("target"),
+    Opening.prompt_id.in_(bindparam("prompts", expanding=True)),
+)
 
 
 def supersede(connection: Connection, run_id: str, outcomes: Sequence[Outcome]) -> None:
