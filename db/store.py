@@ -316,7 +316,7 @@ class Store:
             write_samples(connection, run_id, target_id, outcomes)
             insert_new(connection, Opening, opening_rows(run_id, target_id, outcomes))
             insert_new(connection, Evaluation, evaluation_rows(run_id, target_id, outcomes))
-            supersede(connection, run_id, outcomes)
+            supersede(connection, run_id, target_id, outcomes)
 
     def replay(self, run_id: str, *, samples: bool = False) -> list[Outcome]:
         """All that was recorded of a run, in order of completion. What an evaluation cost comes back in

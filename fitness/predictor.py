@@ -135,9 +135,7 @@ class _Model:
         return _sigmoid(alike @ self.weights + self.intercept)
 
 
-def _fit(
-    x: NDArray[np.float32], rate: NDArray[np.float64], weight: NDArray[np.float64]
-) -> _Model:
+def _fit(x: NDArray[np.float32], rate: NDArray[np.float64], weight: NDArray[np.float64]) -> _Model:
     """Logistic regression over the Nystroem features of some rows, the landmarks.
 
     With K_xm the kernel of rows and landmarks and K_mm = R R^T that among landmarks, the features are
