@@ -239,8 +239,11 @@ def write_samples(
     judged: dict[tuple[str, str, int], JudgedSample] = {}
     drawn: set[tuple[str, str, int]] = set()  # by this run, now; the others were in the store
     for outcome in outcomes:
-        for target, part in _parts(outcome, target_id) if outcome.candidate else ():
-            places = [(target, outcome.candidate.prompt_id, s.sample.index) for s in part.samples]
+        if outcome.candidate is None:
+            continue
+        prompt = outcome.candidate.prompt_id
+        for target, part in _parts(outcome, target_id):
+            places = [(target, prompt, s.sample.index) for s in part.samples]
             judged.update(zip(places, part.samples, strict=True))
             drawn.update(places[len(places) - part.n_new :])
     keys = {

@@ -171,7 +171,9 @@ def _kernel(rows: NDArray[_Real], others: NDArray[_Real]) -> NDArray[_Real]:
     kernel -= np.einsum("ij,ij->i", rows, rows)[:, None]
     kernel -= np.einsum("ij,ij->i", others, others)
     kernel *= _GAMMA
-    return np.exp(np.minimum(kernel, 0, out=kernel), out=kernel)
+    np.minimum(kernel, 0, out=kernel)
+    np.exp(kernel, out=kernel)
+    return kernel
 
 
 def _sigmoid(odds: NDArray[np.float64]) -> NDArray[np.float64]:
