@@ -7,7 +7,7 @@ the default algorithm, and the predictor's `predict` (batches of 24) and `learn`
 unit, 384 dimensions, clustered, with axes of falling weight; ten topics; no model, no store. The
 archive is filled first, without competition, and a fifth as many niches of over-refusals; while it is measured every second candidate is an over-refusal. The
 predictor's refits happen seldom: their cost at full memory is measured once and spread over the
-evaluations until the next (a quarter of what is known).
+evaluations until the next (half of what is known).
 
 The last line is JSON.
 """
@@ -31,7 +31,7 @@ from evo.archive import Member
 from evo.config import SearchConfig
 from evo.novelty import NoveltyMemory
 from evo.types import MUTATIONS, Assignment, Candidate, Outcome
-from fitness.predictor import GROWTH, RefusalPredictor
+from fitness.predictor import RefusalPredictor, growth
 from fitness.types import Evaluation, Score
 
 DIM, BATCH, TOPICS, CLUSTERS, SPREAD = 384, 24, 10, 1000, 0.7
@@ -78,7 +78,7 @@ def measured(size: int, n_candidates: int) -> dict[str, float]:
                 nobody = np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.float32)
                 search.archive._enter(index, member, vector, *nobody)
             if index % 5 == 0:
-                search._niches.add(vector)
+                search._niches.open(vector)
             memory.add(vector)
             index += 1
     spent = dict.fromkeys(("gate", "choose", "hear", "predict", "learn"), 0.0)
@@ -114,7 +114,7 @@ def measured(size: int, n_candidates: int) -> dict[str, float]:
             search.hear(one, over_refusal=place % 2 == 0)
         spent["hear"] += time.process_time() - began
     ms = {part: 1e3 * seconds / n_candidates for part, seconds in spent.items()}
-    ms["learn"] = refit_ms / ((GROWTH - 1.0) * size)
+    ms["learn"] = refit_ms / ((growth(size) - 1.0) * size)
     return ms | {"refit_once": refit_ms, "all": sum(ms.values())}
 
 

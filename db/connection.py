@@ -84,6 +84,8 @@ def _connect_sqlite(url: URL, shown: str, read_only: bool) -> Engine:
             cursor.execute("PRAGMA synchronous = NORMAL")
             # Keys are hashes, so rows land all over the file: keep its inner pages in memory.
             cursor.execute("PRAGMA cache_size = -65536")  # KiB
+            # For the same reason: what is written twice between two checkpoints is copied once.
+            cursor.execute("PRAGMA wal_autocheckpoint = 8000")  # pages, 32 MB
         cursor.close()
 
     @event.listens_for(engine, "begin")

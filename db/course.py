@@ -28,8 +28,8 @@ from db.models import (
     Verdict,
 )
 from db.rows import chunks
-from evo.collapse import NEWS, CollapseWatch
-from evo.neighbours import Neighbours
+from evo.collapse import CollapseWatch
+from evo.niches import Niches
 from evo.types import RESAMPLE, Strategy
 from fitness.openers import RECENT, OpenerCalibration, Openers, best_floor
 from workers.interface import FailureKind
@@ -160,12 +160,11 @@ def _diversity(connection: Connection, run_id: str) -> dict[str, Any]:
     for index, rate, vector in rows:
         rates[index].append(rate)
         vectors[index] = vector
-    watch, niches = CollapseWatch(), Neighbours()
+    watch, niches = CollapseWatch(), Niches()
     for index, each in rates.items():
         if (facts.over.of(each) if facts.over else each[0]) >= facts.threshold:
             found_at = np.frombuffer(vectors[index], dtype="<f4").astype(np.float32)  # (dim,)
-            niche = int(niches.nearest(found_at[None], NEWS)[0][0])
-            watch.note(niche if niche >= 0 else niches.add(found_at))
+            watch.note(niches.enter(found_at)[0])
     return {
         "effective_clusters": watch.effective,
         "collapses": watch.collapses,

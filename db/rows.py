@@ -21,6 +21,7 @@ from sqlalchemy import (
     Update,
     bindparam,
     func,
+    literal_column,
     select,
     update,
 )
@@ -116,17 +117,14 @@ class Parents:
         )
 
 
-def insert_new(
-    connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]
-) -> bool:
-    """INSERT ... ON CONFLICT DO NOTHING; of rows with one key the first counts. Says whether it is
-    certain that every row was new."""
+def insert_new(connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> int:
+    """INSERT ... ON CONFLICT DO NOTHING; of rows with one key the first counts. Returns how many rows
+    were new, as far as the driver says."""
     # In order of the key, or two writers of a PostgreSQL could wait for each other.
     keys = [column.name for column in table.__table__.primary_key]
     ordered = sorted(rows, key=itemgetter(*keys))
     statement = _insert(connection.dialect.name, table)
-    added = sum(execute_rows(connection, statement, chunk) for chunk in chunks(ordered))
-    return added == len(rows)
+    return sum(execute_rows(connection, statement, chunk) for chunk in chunks(ordered))
 
 
 @cache
@@ -238,13 +236,16 @@ def write_samples(
 ) -> None:
     """`target_id`: whose they are where an outcome does not say."""
     now = utc_now()
-    judged = {
-        (target, o.candidate.prompt_id, s.sample.index): s
-        for o in outcomes
-        if o.candidate
-        for target, part in _parts(o, target_id)
-        for s in part.samples
-    }
+    judged: dict[tuple[str, str, int], JudgedSample] = {}
+    drawn: set[tuple[str, str, int]] = set()  # by this run, now; the others were in the store
+    for outcome in outcomes:
+        if outcome.candidate is None:
+            continue
+        prompt = outcome.candidate.prompt_id
+        for target, part in _parts(outcome, target_id):
+            places = [(target, prompt, s.sample.index) for s in part.samples]
+            judged.update(zip(places, part.samples, strict=True))
+            drawn.update(places[len(places) - part.n_new :])
     keys = {
         (target, prompt, index): {
             "target_id": target,
@@ -257,18 +258,20 @@ def write_samples(
         {**keys[place], **_sample_row(s.sample), "run_id": run_id, "created_at": now}
         for place, s in judged.items()
     ]
-    new = insert_new(connection, Sample, rows)
-    # Another run may have drawn this sample first. A verdict is about the text that is stored.
+    all_new = insert_new(connection, Sample, rows) == len(drawn)
+    # Another run may have drawn a sample first. A verdict is about the text that is stored.
+    doubtful = judged.keys() - drawn if all_new else judged.keys()
     stored: dict[tuple[str, str, int], str] = {}
-    for target in () if new else dict.fromkeys(target for target, _, _ in judged):
-        stored |= _texts(connection, target, list({p for t, p, _ in judged if t == target}))
+    for target in sorted({target for target, _, _ in doubtful}):
+        asked = sorted({prompt for t, prompt, _ in doubtful if t == target})
+        stored |= _texts(connection, target, asked)
     verdicts = [
         {
             **keys[place],
             **verdict_row(v),
         }
         for place, s in judged.items()
-        if new or stored[place] == storable(s.sample.text)
+        if place not in doubtful or stored[place] == storable(s.sample.text)
         for v in s.verdicts
     ]
     insert_new(connection, Verdict, verdicts)
@@ -390,11 +393,7 @@ def read_openings(
     """Prompt id -> how a response would begin, and the run that paid for it."""
     found = {}
     for chunk in chunks(prompt_ids):
-        rows = connection.execute(
-            select(
-                Opening.prompt_id, Opening.tokens, Opening.n_prompt_tokens, Opening.run_id
-            ).where(Opening.target_id == target_id, Opening.prompt_id.in_(chunk))
-        )
+        rows = connection.execute(_OPENINGS_OF, {"target": target_id, "prompts": chunk})
         for prompt, listed, n_prompt_tokens, run_id in rows:
             shown = json.loads(listed)
             opening = OpeningValue(
@@ -406,24 +405,46 @@ def read_openings(
     return found
 
 
-def supersede(connection: Connection, run_id: str, outcomes: Sequence[Outcome]) -> None:
-    """Of prompts that were sampled again the older evaluations count no longer."""
+# Asked for with every batch: made once.
+_OPENINGS_OF = select(
+    Opening.prompt_id, Opening.tokens, Opening.n_prompt_tokens, Opening.run_id
+).where(
+    Opening.target_id == bindparam("target"),
+    Opening.prompt_id.in_(bindparam("prompts", expanding=True)),
+)
+
+
+def supersede(
+    connection: Connection, run_id: str, target_id: str, outcomes: Sequence[Outcome]
+) -> None:
+    """Of prompts that were sampled again the older evaluations count no longer.
+
+    `target_id`: whose they are where an outcome does not say. The targets of a run do not change; the
+    index by target and prompt finds them, where the run's key would read all of its evaluations.
+    """
     again = [
-        {"run": run_id, "prompt": o.candidate.prompt_id, "number": o.assignment.index}
+        {
+            "run": run_id,
+            "target": target,
+            "prompt": o.candidate.prompt_id,
+            "number": o.assignment.index,
+        }
         for o in outcomes
         if o.evaluation and o.candidate and o.assignment.operator == RESAMPLE
+        for target, _ in _parts(o, target_id)
     ]
-    if again:
-        connection.execute(_SUPERSEDE, again)
+    execute_rows(connection, _SUPERSEDE, again)
 
 
 _EVALUATIONS = cast(Table, Evaluation.__table__)
 _SUPERSEDE = (
     update(_EVALUATIONS)
     .where(
-        _EVALUATIONS.c.run_id == bindparam("run"),
+        # `|| ''` and `+ 0`, or SQLite takes an index of the run for the better way.
+        _EVALUATIONS.c.run_id + literal_column("''") == bindparam("run"),
+        _EVALUATIONS.c.target_id == bindparam("target"),
         _EVALUATIONS.c.prompt_id == bindparam("prompt"),
-        _EVALUATIONS.c.proposal_index < bindparam("number"),
+        _EVALUATIONS.c.proposal_index + literal_column("0") < bindparam("number"),
     )
     .values(is_superseded=True)
 )

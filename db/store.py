@@ -21,6 +21,7 @@ from sqlalchemy import (
     Connection,
     Row,
     RowMapping,
+    bindparam,
     delete,
     func,
     insert,
@@ -315,7 +316,7 @@ class Store:
             write_samples(connection, run_id, target_id, outcomes)
             insert_new(connection, Opening, opening_rows(run_id, target_id, outcomes))
             insert_new(connection, Evaluation, evaluation_rows(run_id, target_id, outcomes))
-            supersede(connection, run_id, outcomes)
+            supersede(connection, run_id, target_id, outcomes)
 
     def replay(self, run_id: str, *, samples: bool = False) -> list[Outcome]:
         """All that was recorded of a run, in order of completion. What an evaluation cost comes back in
@@ -396,11 +397,8 @@ class Store:
         verdicts: dict[tuple[str, int], list[fitness_types.Verdict]] = defaultdict(list)
         with self.reading() as connection:
             for chunk in chunks(prompt_ids):
-                rows = connection.execute(
-                    select(Sample.__table__)
-                    .where(Sample.target_id == target_id, Sample.prompt_id.in_(chunk))
-                    .order_by(Sample.prompt_id, Sample.sample_index)
-                ).mappings()
+                asked = {"target": target_id, "prompts": chunk}
+                rows = connection.execute(_SAMPLES_OF, asked).mappings()
                 for row in rows:
                     if row["sample_index"] == len(samples[row["prompt_id"]]):
                         samples[row["prompt_id"]].append(sample_of(row))
@@ -496,6 +494,17 @@ class Store:
             for position, parent in enumerate(a.parents)
         ]
         insert_new(connection, Lineage, lineage)
+
+
+# Asked for with every batch: made once.
+_SAMPLES_OF = (
+    select(Sample.__table__)
+    .where(
+        Sample.target_id == bindparam("target"),
+        Sample.prompt_id.in_(bindparam("prompts", expanding=True)),
+    )
+    .order_by(Sample.prompt_id, Sample.sample_index)
+)
 
 
 def _unknown(

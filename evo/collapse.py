@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 NEWS = 0.75  # cosine to an earlier over-refusal from which another is in its cluster, and no news
 WINDOW = 200  # over-refusals that are looked at
@@ -24,11 +24,16 @@ def effective_clusters(sizes: Iterable[int]) -> float:
     >>> round(effective_clusters([5, 5, 5]), 6)
     3.0
     """
-    positive = [size for size in sizes if size > 0]
-    total = sum(positive)
+    return _effective(Counter(size for size in sizes if size > 0))
+
+
+def _effective(alike: Mapping[int, int]) -> float:
+    """`effective_clusters` by how many clusters have each size, none of them 0."""
+    total = sum(size * n for size, n in alike.items())
     if not total:
         return 0.0
-    return math.exp(-sum(size / total * math.log(size / total) for size in positive))
+    shares = ((size / total, n) for size, n in sorted(alike.items()))
+    return math.exp(-sum(n * share * math.log(share) for share, n in shares))
 
 
 class CollapseWatch:
@@ -45,19 +50,17 @@ class CollapseWatch:
         self.collapsed = False
         self.collapses = 0
         self._last: deque[int] = deque()
-        self._sizes: Counter[int] = Counter()
+        self._sizes: Counter[int] = Counter()  # by cluster
+        self._alike: Counter[int] = Counter()  # clusters by size: few sizes, however many clusters
         self._lasted = 0
 
     def note(self, cluster: int) -> None:
         """One more over-refusal, in the cluster of this number."""
         self._last.append(cluster)
-        self._sizes[cluster] += 1
+        self._resize(cluster, 1)
         if len(self._last) > WINDOW:
-            gone = self._last.popleft()
-            self._sizes[gone] -= 1
-            if not self._sizes[gone]:
-                del self._sizes[gone]
-        self.effective = effective_clusters(self._sizes.values())
+            self._resize(self._last.popleft(), -1)
+        self.effective = _effective(self._alike)
         self.best = max(self.best, self.effective)
         if self.collapsed:
             self._lasted += 1
@@ -68,3 +71,14 @@ class CollapseWatch:
             self.collapsed = True
             self.collapses += 1
             self._lasted = 0
+
+    def _resize(self, cluster: int, change: int) -> None:
+        before = self._sizes.pop(cluster, 0)
+        after = before + change
+        if after:
+            self._sizes[cluster] = after
+        for size, n in ((before, -1), (after, 1)):
+            if size:
+                self._alike[size] += n
+                if not self._alike[size]:
+                    del self._alike[size]

@@ -13,10 +13,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_HEAD = 31  # with the norm of the tail 32 columns: 12.8 MB for 100,000 vectors
-_FIRST = 256  # so many vectors are multiplied out; from here on there are heads
+_HEADS = (31, 63, 127, 191)  # with the norm of the tail 32 columns: 12.8 MB for 100,000 vectors
+_TRIED_AT = 0.8  # cosine at which the heads are tried out, shortest first
+_MISLED = 0.01  # of the pairs below it, so many may look nearer by their heads
+_TRIED = 256  # vectors that are asked for then
+_FIRST = 512  # fewer vectors are multiplied out in less time than their heads
 _REFIT = 4  # the axes are found anew when there are so many times more
 _SAMPLE = 2048  # vectors that the axes are found from
+_MANY = 0.25  # of all, from which on multiplying them all out costs less than fetching some
 _SLACK = 1e-5  # of the bound, for rounding
 _TAIL_SLACK = 1e-6  # of a squared norm that is a difference of two
 
@@ -27,7 +31,8 @@ class Neighbours:
     For unit vectors u and v, cut into a head and a tail by any orthonormal basis, Cauchy and Schwarz
     give u.v <= head(u).head(v) + |tail(u)| |tail(v)|. The head holds the principal axes of what is
     remembered, so that the tails are short and the bound is tight; its last column is the norm of the
-    tail, so that the bound is one product. Answers do not depend on the axes, but for the last bit.
+    tail, so that the bound is one product. Vectors without favoured directions need a longer head.
+    Answers do not depend on the axes, but for the last bit.
     """
 
     def __init__(self) -> None:
@@ -35,6 +40,7 @@ class Neighbours:
         self._rows: NDArray[np.float32] | None = None  # (capacity, dim)
         self._heads: NDArray[np.float32] | None = None  # (capacity, head + 1), once there are axes
         self._axes: NDArray[np.float32] | None = None  # (dim, head), orthonormal columns
+        self._behind: list[int] = []  # places whose head is not that of their vector yet
         self._refit_at = _FIRST
 
     def __len__(self) -> int:
@@ -106,39 +112,61 @@ class Neighbours:
     ) -> list[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """`within` of each row."""
         answers = []
-        bounds = self._bounds(vectors)  # (n, m)
+        bounds = self._bounds(vectors)  # (m, n)
         for asked, vector in enumerate(vectors):
-            if bounds is None:
+            places = None
+            if bounds is not None:
+                places = np.flatnonzero(bounds[asked] >= least - _SLACK)
+            if places is None or len(places) > _MANY * self._n:
                 cosines = self.rows @ vector if self._n else np.zeros(0, dtype=np.float32)
-                places = np.arange(self._n)
+                near = np.flatnonzero(cosines >= least)
+                answers.append((near, cosines[near]))
             else:
-                places = np.flatnonzero(bounds[:, asked] >= least - _SLACK)
                 cosines = self.rows[places] @ vector
-            near = cosines >= least
-            answers.append((places[near], cosines[near]))
+                near = cosines >= least
+                answers.append((places[near], cosines[near]))
         return answers
 
     def _bounds(self, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """What no cosine exceeds, (n, m); None while there are no axes."""
+        """What no cosine exceeds, (m, n); None while there are no axes."""
         if self._heads is None or self._axes is None:
             return None
-        bounds: NDArray[np.float32] = self._heads[: self._n] @ _heads(vectors, self._axes).T
+        if self._behind:  # together: one by one they cost more than the question
+            self._heads[self._behind] = _heads(self.rows[self._behind], self._axes)
+            self._behind.clear()
+        bounds: NDArray[np.float32] = _heads(vectors, self._axes) @ self._heads[: self._n].T
         return bounds
 
     def _put(self, place: int, vector: NDArray[np.float32]) -> None:
         assert self._rows is not None  # noqa: S101 - `add` makes them
         self._rows[place] = vector
-        if self._heads is not None and self._axes is not None:
-            self._heads[place] = _heads(vector[None], self._axes)[0]
+        if self._heads is not None:
+            self._behind.append(place)
 
     def _find_axes(self) -> None:
         assert self._rows is not None  # noqa: S101 - `add` makes them
-        step = max(1, self._n // _SAMPLE)
+        step = max(2, self._n // _SAMPLE)
         sample = self.rows[::step].astype(np.float64)
         _, axes = np.linalg.eigh(sample.T @ sample)  # smallest first
-        self._axes = np.ascontiguousarray(axes[:, ::-1][:, :_HEAD], dtype=np.float32)
+        falling = np.ascontiguousarray(axes[:, ::-1], dtype=np.float32)
+        self._axes = _short(falling, self.rows[1::step])
         self._heads = np.empty((len(self._rows), self._axes.shape[1] + 1), dtype=np.float32)
         self._heads[: self._n] = _heads(self.rows, self._axes)
+        self._behind.clear()
+
+
+def _short(axes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The fewest axes, (dim, head), that tell far from near among vectors that they were not found
+    from, (k, dim)."""
+    asked = others[:: max(1, len(others) // _TRIED)]  # (about _TRIED, dim)
+    n_far = np.count_nonzero(asked @ others.T < _TRIED_AT)
+    n_near = len(asked) * len(others) - n_far
+    for head in _HEADS:
+        short = np.ascontiguousarray(axes[:, :head])
+        bounds = _heads(asked, short) @ _heads(others, short).T  # (asked, k)
+        if np.count_nonzero(bounds >= _TRIED_AT) - n_near <= _MISLED * n_far:
+            break
+    return short
 
 
 def _heads(vectors: NDArray[np.float32], axes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -212,15 +212,21 @@ class Passage:
 
     async def _evaluate(self, waiting: Sequence[_Waiting]) -> list[Evaluation | Failure]:
         prompt_ids = [w.candidate.prompt_id for w in waiting]
-        known = await asyncio.to_thread(self.known.known_samples, prompt_ids)
-        openings: Mapping[str, Opening] = {}
-        if self.search.config.search.screening.opening:
-            openings = await asyncio.to_thread(self.known.known_openings, prompt_ids)
+        known, openings = await asyncio.to_thread(self._look_up, prompt_ids)
         requests = [
             self._request(w, known.get(p, ()), openings.get(p))
             for w, p in zip(waiting, prompt_ids, strict=True)
         ]
         return await self.evaluator.run(requests)
+
+    def _look_up(
+        self, prompt_ids: Sequence[str]
+    ) -> tuple[Mapping[str, tuple[JudgedSample, ...]], Mapping[str, Opening]]:
+        """Samples and openings that are paid for already; in one thread, one after the other."""
+        known = self.known.known_samples(prompt_ids)
+        if not self.search.config.search.screening.opening:
+            return known, {}
+        return known, self.known.known_openings(prompt_ids)
 
     def _request(
         self, w: _Waiting, known: tuple[JudgedSample, ...], opening: Opening | None

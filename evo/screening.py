@@ -51,11 +51,15 @@ class Screening:
         self._costs: deque[int] = deque(maxlen=RECENT)  # tokens of prompts that were sampled
         self._calibrated: Openers | None = None
         self._lately: deque[bool] = deque(maxlen=_LATELY)
-        self._cut = 0.0
+        self._cut: float | None = 0.0  # None: to be found anew
         self._screen = Screen(blind=settings.blind)
+        self._stale = False
 
     @property
     def screen(self) -> Screen:
+        # Outcomes come many at a time; what they change is reckoned up when somebody asks.
+        if self._stale:
+            self._renew()
         return self._screen
 
     @property
@@ -76,7 +80,7 @@ class Screening:
             self._see(failure.opening)
         if evaluation is not None:
             self._learn(outcome, evaluation)
-        self._renew()
+        self._stale = True
 
     def _learn(self, outcome: Outcome, evaluation: Evaluation) -> None:
         rate = evaluation.score.refusal_rate
@@ -97,12 +101,18 @@ class Screening:
     def _note_hit(self, outcome: Outcome) -> None:
         noted = outcome.screened
         if noted is not None and noted.guess is not None:
-            was_held_back = noted.blind and noted.guess < self._screen.cut
+            was_held_back = noted.blind and noted.guess < self._find_cut()
             weight = 1.0 / self._settings.blind if was_held_back else 1.0
             self._guessed.append((noted.guess, weight))
+            self._cut = None
+
+    def _find_cut(self) -> float:
+        if self._cut is None:
             self._cut = _quantile(self._guessed, self._settings.lost)
+        return self._cut
 
     def _renew(self) -> None:
+        self._stale = False
         openers = self._openers.openers
         if openers is not None:
             if openers is not self._calibrated:
@@ -110,7 +120,7 @@ class Screening:
                 self._odds = deque(map(openers.log_odds, self._seen), maxlen=RECENT)
             openers = replace(openers, floor=best_floor(openers, self._odds, self._costs))
         guess = self._predictor.guess if self._settings.predictor else None
-        screen = Screen(guess, self._cut, openers, self._settings.blind)
+        screen = Screen(guess, self._find_cut(), openers, self._settings.blind)
         if screen != self._screen:
             self._screen = screen
 

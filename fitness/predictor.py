@@ -9,11 +9,13 @@ never a verdict.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fitness.descent import minimum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +24,20 @@ if TYPE_CHECKING:
 Guess = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 FEWEST = 20  # evaluations before anything is learned from them
-GROWTH = 1.25  # refitted when there are so many times more
+GROWTH = 1.25  # refitted when there are so many times more,
+EARLY = 1000  # and from so many on when there are
+LATE_GROWTH = 1.5  # so many times more: a quarter more teaches little then
 MOST = 2000  # evaluations kept of each side, refused or answered; a refit costs no more than that
 _LANDMARKS, _GAMMA, _C = 400, 1.0, 10.0
+_JITTER = 1e-6  # on the kernel among landmarks: some may be equal
+_MOST_STEPS, _TOLERANCE = 200, 1e-4
+
+_Real = TypeVar("_Real", np.float32, np.float64)
+
+
+def growth(n: int) -> float:
+    """How many times as many evaluations call for a refit when the last was on n."""
+    return GROWTH if n < EARLY else LATE_GROWTH
 
 
 class _Side:
@@ -56,8 +69,7 @@ class RefusalPredictor:
         self._total = 0.0
         self._answered, self._refused = _Side(0), _Side(1)
         self._fitted_on = 0
-        self._model: Any = None
-        self._guess: Guess | None = None
+        self._model: _Model | None = None
 
     def __len__(self) -> int:
         return self._n
@@ -75,26 +87,22 @@ class RefusalPredictor:
             side.take(self._n, np.array(vector, dtype=np.float32), float(rate))
             self._n += 1
             self._total += float(rate)
-        if len(self) >= max(FEWEST, GROWTH * self._fitted_on):
+        if len(self) >= max(FEWEST, growth(self._fitted_on) * self._fitted_on):
             self._fit()
 
     @property
     def guess(self) -> Guess | None:
         """What it says now; what is learned later does not change it. None until it has been fitted."""
-        return self._guess
+        return self._model.guess if self._model else None
 
     def predict(self, vectors: ArrayLike) -> NDArray[np.float64]:
         """P(refusal), (n,), of prompts by their vectors (n, dim)."""
         asked = np.asarray(vectors, dtype=np.float32)
         if self._model is None or not len(asked):
             return np.full(len(asked), self._total / self._n if self._n else 0.5)
-        return _refused(self._model, asked)
+        return self._model.guess(asked)
 
     def _fit(self) -> None:
-        from sklearn.kernel_approximation import Nystroem
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-
         self._fitted_on = self._n
         rows = sorted(
             (
@@ -111,18 +119,63 @@ class RefusalPredictor:
         weight /= weight.mean()
         if rate.max() == rate.min():
             return
-        kernel = Nystroem(gamma=_GAMMA, n_components=min(_LANDMARKS, len(x)), random_state=0)
-        features = kernel.fit_transform(x)
-        # A rate between 0 and 1 is a refusal and an answer, each with its share of the weight.
-        regression = LogisticRegression(C=_C, max_iter=2000).fit(
-            np.vstack([features, features]),
-            np.repeat([1, 0], len(x)),
-            sample_weight=np.concatenate([weight * rate, weight * (1.0 - rate)]),
-        )
-        self._model = make_pipeline(kernel, regression)
-        self._guess = partial(_refused, self._model)
+        self._model = _fit(x, rate, weight)
 
 
-def _refused(model: Any, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    p: NDArray[np.float64] = model.predict_proba(vectors)[:, 1]
-    return p
+@dataclass(frozen=True, slots=True, eq=False)
+class _Model:
+    """P(refusal of x) = sigmoid(sum over landmarks l of weight_l exp(-gamma |x - l|^2) + intercept)."""
+
+    landmarks: NDArray[np.float64]  # (m, dim)
+    weights: NDArray[np.float64]  # (m,)
+    intercept: float
+
+    def guess(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        alike = _kernel(vectors.astype(np.float64), self.landmarks)
+        return _sigmoid(alike @ self.weights + self.intercept)
+
+
+def _fit(x: NDArray[np.float32], rate: NDArray[np.float64], weight: NDArray[np.float64]) -> _Model:
+    """Logistic regression over the Nystroem features of some rows, the landmarks.
+
+    With K_xm the kernel of rows and landmarks and K_mm = R R^T that among landmarks, the features are
+    F = K_xm R^-T, and w, b minimise |w|^2 / 2 + C sum_i weight_i H(rate_i, sigmoid(F_i w + b)), H the
+    cross-entropy. So a guess needs R^-T w alone.
+    """
+    n_landmarks = min(_LANDMARKS, len(x))
+    chosen = np.random.default_rng(0).permutation(len(x))[:n_landmarks]
+    landmarks = x[chosen].astype(np.float64)
+    factor = np.linalg.cholesky(_kernel(landmarks, landmarks) + _JITTER * np.eye(n_landmarks))
+    alike = _kernel(x, x[chosen])  # (n, m)
+    inverse = np.linalg.inv(factor).T
+    features = alike @ inverse.astype(np.float32)  # (n, m)
+    scale = 1.0 / (_C * weight.sum())
+
+    def loss(beta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """And its gradient, both over `C sum weight`; beta is w and b, (m + 1,)."""
+        w, b = beta[:-1], beta[-1]
+        odds = features @ w.astype(np.float32) + b  # (n,)
+        cross = np.logaddexp(0.0, odds) - rate * odds
+        wrong = weight * (_sigmoid(odds) - rate) / weight.sum()
+        slope = np.append(wrong.astype(np.float32) @ features + scale * w, wrong.sum())
+        return float(weight @ cross / weight.sum() + scale * (w @ w) / 2), slope
+
+    best = minimum(loss, np.zeros(n_landmarks + 1), _TOLERANCE, _MOST_STEPS)
+    return _Model(landmarks, inverse @ best[:-1], float(best[-1]))
+
+
+def _kernel(rows: NDArray[_Real], others: NDArray[_Real]) -> NDArray[_Real]:
+    """exp(-gamma |x - y|^2) of each row with each other: (n, dim), (m, dim) -> (n, m)."""
+    kernel = rows @ others.T
+    kernel *= 2
+    kernel -= np.einsum("ij,ij->i", rows, rows)[:, None]
+    kernel -= np.einsum("ij,ij->i", others, others)
+    kernel *= _GAMMA
+    np.minimum(kernel, 0, out=kernel)
+    np.exp(kernel, out=kernel)
+    return kernel
+
+
+def _sigmoid(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    sigmoid: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * odds))
+    return sigmoid

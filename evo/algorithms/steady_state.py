@@ -17,11 +17,11 @@ import numpy as np
 from evo.algorithms.interface import Choice
 from evo.archive import Archive, Member
 from evo.bandit import PAPER_SUCCESS, RECOMBINATION_PRIOR, Arms, Bandit, Uniform
-from evo.collapse import NEWS, CollapseWatch
+from evo.collapse import CollapseWatch
 from evo.config import SearchConfig
 from evo.islands import Islands
 from evo.mating import Pool, pool
-from evo.neighbours import Neighbours
+from evo.niches import Niches
 from evo.types import RESAMPLE, Candidate, Outcome, Strategy
 
 _REFRESH = 32  # choices from one pool, fewer while there are few members
@@ -46,7 +46,7 @@ class SteadyState:
         self._n_chosen = self._n_recombined = 0
         self._seeds: list[Candidate] = []
         self._over_refusals: list[Candidate] = []  # parents where there is no archive
-        self._niches = Neighbours()  # one vector for each niche of over-refusals
+        self._niches = Niches()
         self._watch = CollapseWatch()
         self._given: Counter[str] = Counter()  # over-refusals by the seed that they descend from
 
@@ -116,9 +116,8 @@ class SteadyState:
 
     def _is_new_niche(self, vector: np.ndarray) -> bool:
         """Take note of the niche of an over-refusal; True where it is the first in it."""
-        niche = int(self._niches.nearest(vector[None], NEWS)[0][0])
-        new = niche < 0
-        self._watch.note(self._niches.add(vector) if new else niche)
+        niche, new = self._niches.enter(vector)
+        self._watch.note(niche)
         return new
 
     def _island(self, rng: np.random.Generator) -> str | None:

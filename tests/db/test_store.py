@@ -23,13 +23,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 import db
 from db import queries
+from db.models import Evaluation as EvaluationRow
 from db.models import Run, utc_now
+from db.rows import _SUPERSEDE
 from db.store import Claim, Store
-from evo.types import Assignment, Candidate, Outcome, Seed, Strategy, prompt_id
+from evo.types import RESAMPLE, Assignment, Candidate, Outcome, Seed, Strategy, prompt_id
 from fitness.types import (
     Evaluation,
     GateDecision,
@@ -53,6 +55,7 @@ from workers.interface import (
 
 DESCRIPTION = EngineDescription("fake", "m", "r", "t", "float32", "cpu", 100)
 TARGET = Target.of(DESCRIPTION, None, Sampling())
+PROMPTS = [prompt_id(text) for text in ("one", "two", "three")]
 
 
 @pytest.fixture
@@ -295,7 +298,7 @@ def holder(url: str, run_id: str) -> Iterator[subprocess.Popen[str]]:
     code = f"""
         import time
         import db
-        from sqlalchemy import update
+        from sqlalchemy import select, update
         from db.models import Run
         from db.holder import holder
         store = db.open({url!r})
@@ -542,6 +545,62 @@ def test_a_verdict_is_kept_only_of_the_text_that_is_stored(store: Store) -> None
     put(store, second.run_id, [late])
     known = store.known_samples(TARGET.target_id, [prompt_id("one")])
     assert known == {prompt_id("one"): outcome.evaluation.samples}
+
+
+def resampled(index: int, of: Outcome, n: int) -> Outcome:
+    """A known prompt with its samples completed to n."""
+    assert of.candidate
+    assert of.evaluation
+    more = evaluated(index, of.candidate.text, n=n)
+    assert more.evaluation
+    n_new = n - len(of.evaluation.samples)
+    return replace(
+        more,
+        assignment=Assignment(index, RESAMPLE, Strategy.SEED, (of.candidate,), 7, index),
+        evaluation=replace(more.evaluation, n_new=n_new),
+    )
+
+
+def test_of_a_prompt_that_was_sampled_again_the_newest_evaluation_counts(store: Store) -> None:
+    run_id = begun(store).run_id
+    first, other = evaluated(0, "one"), evaluated(1, "two")
+    put(store, run_id, [first, other])
+    put(store, run_id, [resampled(2, first, 5), evaluated(3, "three")])
+    with store.reading() as connection:
+        rows = connection.execute(
+            select(EvaluationRow.proposal_index, EvaluationRow.is_superseded)
+        ).all()
+    assert sorted(map(tuple, rows)) == [(0, True), (1, False), (2, False), (3, False)]
+    known = store.known_samples(TARGET.target_id, PROMPTS)
+    assert [len(known[prompt]) for prompt in PROMPTS] == [5, 2, 2]
+
+
+def test_older_evaluations_are_found_without_reading_the_whole_run(store: Store) -> None:
+    sql = str(_SUPERSEDE.compile(dialect=store.engine.dialect))
+    with store.reading() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", (1, "r", "t", "p", 3)).all()
+    assert [row[-1] for row in plan] == [
+        "SEARCH evaluations USING INDEX ix_evaluations_target_id_prompt_id"
+        " (target_id=? AND prompt_id=?)"
+    ]
+
+
+def test_a_verdict_beside_a_known_prompt_is_kept_only_of_the_text_that_is_stored(
+    store: Store,
+) -> None:
+    mine, theirs = begun(store).run_id, begun(store).run_id
+    known, taken = evaluated(0, "one"), evaluated(1, "two")
+    put(store, mine, [known])
+    put(store, theirs, [taken])
+    assert taken.evaluation
+    (first, *_), *_ = (taken.evaluation.samples,)
+    said = (Verdict.scored("late", "1", 0.5),)
+    told = replace(first, sample=replace(first.sample, text="other words"), verdicts=said)
+    drawn = replace(taken, evaluation=replace(taken.evaluation, samples=(told,), n_new=1))
+    put(store, mine, [drawn, resampled(2, known, 4)])
+    (stored, *_) = store.known_samples(TARGET.target_id, [prompt_id("two")])[prompt_id("two")]
+    assert stored.sample.text == first.sample.text
+    assert "late" not in {v.judge for v in stored.verdicts}
 
 
 def test_decisions_and_vectors_of_another_run_stay_with_it(store: Store) -> None:

@@ -55,7 +55,7 @@ def test_an_empty_memory_knows_nothing_near() -> None:
     assert NoveltyMemory().nearest(units(3, 8, 0), 0.5).tolist() == [-1.0] * 3
 
 
-@pytest.mark.parametrize("n", [200, 1500])  # before and after there are axes
+@pytest.mark.parametrize("n", [200, 2100])  # before and after there are axes
 @pytest.mark.parametrize("spread", [0.02, 0.5, 2.0])
 def test_all_within_a_cosine_are_found_with_their_places_after_replacements(
     n: int, spread: float
@@ -78,6 +78,22 @@ def test_all_within_a_cosine_are_found_with_their_places_after_replacements(
             if sure:
                 assert best[i] == pytest.approx(cosines[i].max(), abs=1e-5)
                 assert cosines[i][nearest[i]] == pytest.approx(best[i], abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [600, 2100])
+def test_vectors_without_favoured_directions_get_a_head_that_tells_them_apart(n: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((n, 384), np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    neighbours = Neighbours()
+    for row in rows:
+        neighbours.add(row)
+    bounds = neighbours._bounds(rows[:20])
+    assert bounds is not None
+    assert (bounds >= 0.8).mean() < 0.05
+    places, cosines = neighbours.nearest(rows[:20], 0.8)
+    assert places.tolist() == list(range(20))
+    assert cosines == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_place_that_is_not_there_cannot_be_replaced() -> None:

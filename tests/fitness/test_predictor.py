@@ -54,6 +54,33 @@ def test_the_same_evaluations_give_the_same_predictor() -> None:
     assert first.predict(fresh).tolist() == again.predict(fresh).tolist()
 
 
+def test_it_is_the_logistic_regression_over_nystroem_features_that_scikit_learn_fits() -> None:
+    from sklearn.kernel_approximation import Nystroem
+    from sklearn.linear_model import LogisticRegression
+
+    vectors, rates = prompts(150, 0)  # fewer than landmarks, so both take all
+    fresh, _ = prompts(200, 1)
+    rate = np.array(rates)
+    kernel = Nystroem(gamma=1.0, n_components=150, random_state=0).fit(vectors)
+    features = kernel.transform(vectors)
+    theirs = LogisticRegression(C=10.0, max_iter=2000, tol=1e-6).fit(
+        np.vstack([features, features]),
+        np.repeat([1, 0], 150),
+        sample_weight=np.concatenate([rate, 1.0 - rate]),
+    )
+    said = theirs.predict_proba(kernel.transform(fresh))[:, 1]
+    ours = RefusalPredictor()
+    ours.learn(vectors, rates)
+    assert ours.predict(fresh) == pytest.approx(said, abs=0.02)
+
+
+def test_equal_vectors_can_be_learned_from() -> None:
+    predictor = RefusalPredictor()
+    vectors = np.repeat(np.eye(2, 8, dtype=np.float32), 20, axis=0)
+    predictor.learn(vectors, [0.1] * 20 + [0.9] * 20)
+    assert predictor.predict(vectors[[0, 20]]) == pytest.approx([0.1, 0.9], abs=0.05)
+
+
 def test_where_all_were_alike_it_says_so() -> None:
     predictor = RefusalPredictor()
     vectors, _ = prompts(FEWEST, 0)
