@@ -51,17 +51,19 @@ def components(
     n = len(vectors)
     if len(lineage) != n:
         raise ValueError(f"{n} vectors, but the lineage of {len(lineage)} rows")
-    groups = _united(np.arange(n), *_relations(lineage))
+    groups, bound = _united(np.arange(n), *_relations(lineage)), cosine - _SLACK
     for start in range(0, n, _TILE):
         tile = _float32(vectors[start : start + _TILE])
         ones: list[NDArray[np.intp]] = []
         others: list[NDArray[np.intp]] = []
         for other in range(start, n, _TILE):
             similarity = tile @ _float32(vectors[other : other + _TILE]).T  # (tile, tile)
-            near = similarity >= cosine - _SLACK
-            near &= groups[start : start + _TILE, None] != groups[other : other + _TILE]
+            # Few rows have a near one, as a rule; only those are looked at in full.
+            some = np.flatnonzero(similarity.max(axis=1) >= bound)
+            near = similarity[some] >= bound
+            near &= groups[some + start, None] != groups[other : other + _TILE]
             row, column = np.nonzero(near)
-            ones.append(row + start)
+            ones.append(some[row] + start)
             others.append(column + other)
             if sum(map(len, ones)) > _WAITING:
                 groups = _united(groups, np.concatenate(ones), np.concatenate(others))
