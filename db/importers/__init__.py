@@ -121,15 +121,13 @@ def plan_of(file: Path, columns: Sequence[str], options: Options) -> Plan:
         ConfigError: an unknown format; a column that is not there, or there twice.
     """
     format_ = _format(columns, options)
-    known = format_.cells(columns)
-    if options.prompt is None and known is None:
+    cells = format_.cells(columns, options.prompt)
+    if cells is None:
         if options.format is not None:
-            wanted = f"--as {format_.name}"
-            require_column(format_.prompt[0], columns, wanted, file)
+            require_column(format_.prompt[0], columns, f"--as {format_.name}", file)
         raise ConfigError(
             f"{shown(file)}: name the column of the prompts with --prompt-col; it has {listed(columns)}"
         )
-    cells = known or Cells(str(options.prompt))
     named = {"prompt": options.prompt, "label": options.label, "category": options.category}
     for part, column in named.items():
         if column is not None:

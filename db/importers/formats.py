@@ -56,9 +56,13 @@ class Format:
     text: Callable[[Any], Any] = _as_it_is
     said: Callable[[Row, Cells, str], str | None] = _as_said
 
-    def cells(self, columns: Sequence[str]) -> Cells | None:
-        """Its cells in a file with these columns; None where it has no prompt there."""
-        prompt = next((name for name in self.prompt if name in columns), None)
+    def cells(self, columns: Sequence[str], prompt: str | None = None) -> Cells | None:
+        """Its cells in a file with these columns; None where it finds no prompt there.
+
+        Args:
+            prompt: the column of the prompts, where the user named it.
+        """
+        prompt = prompt or next((name for name in self.prompt if name in columns), None)
         if prompt is None:
             return None
         label, category, key = (

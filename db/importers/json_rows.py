@@ -103,6 +103,7 @@ class _Pieces:
         Raises:
             ValueError, RecursionError: it is none.
         """
+        self.sign()
         while True:
             try:
                 value, self._at = self._decode(self._text, self._at)
