@@ -143,21 +143,6 @@ class Prompt(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
 
 
-class PromptSource(Base):
-    """Where an imported prompt came from, as the file says it; a prompt may have many."""
-
-    __tablename__ = "prompt_sources"
-    __table_args__ = (Index(None, "source", "prompt_id"),)
-
-    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"), primary_key=True)
-    source: Mapped[str] = mapped_column(String(120), primary_key=True)
-    row_key: Mapped[str] = mapped_column(String(120), primary_key=True)  # its id, else its number
-    licence: Mapped[str | None] = mapped_column(AnyText)
-    label: Mapped[str | None] = mapped_column(AnyText)
-    category: Mapped[str | None] = mapped_column(AnyText)
-    imported_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
-
-
 class ScreenedBy(StrEnum):
     """The guesses that turn proposals away. Another run may have stored the opening of a prompt that
     the predictor turned away here, so the table of openings does not tell."""

@@ -16,7 +16,7 @@ from workers.interface import StoreError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0010"
+HEAD = "0009"
 VERSION_TABLE = "evocliff_schema"
 
 
