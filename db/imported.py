@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import aliased
 
 from db.connection import shown_url
 from db.models import Prompt, PromptSource
@@ -39,13 +40,15 @@ def seeds(store: Store, source: str) -> list[Seed]:
     Raises:
         ConfigError: nothing was imported from there, or nothing is left of it.
     """
-    labelled = func.lower(func.trim(PromptSource.label)).in_(NOT_HARMLESS)
-    unfit = select(PromptSource.prompt_id).where(labelled)
+    other = aliased(PromptSource)
+    unfit = exists().where(
+        other.prompt_id == Prompt.prompt_id, func.lower(other.label).in_(NOT_HARMLESS)
+    )
     with store.reading() as connection:
         rows = connection.execute(
             select(Prompt.prompt_id, Prompt.text, PromptSource.licence, PromptSource.category)
             .join(PromptSource, PromptSource.prompt_id == Prompt.prompt_id)
-            .where(PromptSource.source == source, Prompt.prompt_id.not_in(unfit))
+            .where(PromptSource.source == source, ~unfit)
             .order_by(Prompt.prompt_id, PromptSource.row_key)
         ).all()
     found: dict[str, Seed] = {}

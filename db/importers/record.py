@@ -22,7 +22,7 @@ from evo.types import prompt_id
 # A batch is full at so many rows, or at so many characters: a cell may have megabytes.
 _ROWS = 2000
 _CHARACTERS = 8_000_000
-_LONGEST_KEY = 120
+_LONGEST_KEY = 200
 # Labels are few; where they are not, the column was another thing.
 _LABELS = 1000
 
