@@ -26,10 +26,10 @@ def table(path: Path, encoding: str) -> Table:
     columns = tuple(header[1])
 
     def rows(_: Collection[str]) -> Rows:
-        records = _records(path, encoding)
+        records, name = _records(path, encoding), shown(path)
         next(records)
         for number, cells in records:
-            place = f"{shown(path)}:{number}"
+            place = f"{name}:{number}"
             if len(cells) > len(columns) and any(cells[len(columns) :]):
                 raise ConfigError(
                     f"{place}: {len(cells)} cells under {len(columns)} columns; is a cell that holds "

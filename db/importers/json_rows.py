@@ -22,10 +22,11 @@ def by_line(path: Path, encoding: str) -> Table:
     """
 
     def rows(_: Collection[str]) -> Rows:
+        name = shown(path)
         lines = Lines(path, encoding, "\n")  # JSON strings may hold what else ends a line
         for line in lines:
             if line.strip():
-                place = f"{shown(path)}:{lines.number}"
+                place = f"{name}:{lines.number}"
                 try:
                     value = json.loads(line, object_pairs_hook=_once)
                 except (ValueError, RecursionError) as error:
@@ -52,11 +53,11 @@ def listed(path: Path, encoding: str) -> Table:
 
 
 def _elements(path: Path, encoding: str) -> Rows:
-    reader = _Pieces(path, encoding)
+    reader, name = _Pieces(path, encoding), shown(path)
     with reader.lines.file:
         number, expected = 0, "["
         while True:
-            place = f"{shown(path)}: element {number + 1}"
+            place = f"{name}: element {number + 1}"
             sign = reader.sign()
             if sign == "]" and number:
                 break
@@ -73,7 +74,7 @@ def _elements(path: Path, encoding: str) -> Rows:
             yield place, _object(value, place)
         reader.take()
         if reader.sign():
-            raise ConfigError(f"{shown(path)}: something stands behind the end of the JSON list")
+            raise ConfigError(f"{name}: something stands behind the end of the JSON list")
 
 
 class _Pieces:

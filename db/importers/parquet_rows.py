@@ -34,13 +34,13 @@ def table(path: Path) -> Table:
         # Names are looked up as paths: one with a dot cannot be asked for by itself.
         dotted = any("." in name for name in wanted)
         some = None if dotted else [name for name in columns if name in wanted]
-        number = 0
+        number, name = 0, shown(path)
         try:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=_BATCH, columns=some):
                     for row in batch.to_pylist():
                         number += 1
-                        yield f"{shown(path)}: row {number}", row
+                        yield f"{name}: row {number}", row
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise damaged(error) from None
 
