@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from types import TracebackType
 
+from workers.interface import StoreError
+
 _CACHE_KIB = 32 * 1024
 
 
@@ -29,6 +31,16 @@ class Seen:
         self._connection.close()
 
     def add(self, prompt_id: str) -> bool:
-        """Whether it is new."""
+        """Whether it is new.
+
+        Raises:
+            StoreError: there is no room for it.
+        """
         key = bytes.fromhex(prompt_id)
-        return self._execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount == 1
+        try:
+            return self._execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount == 1
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"a temporary file of this import cannot be written ({error}); free some space, or "
+                "name a folder that has some in SQLITE_TMPDIR"
+            ) from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ from sqlalchemy import select, text
 import db
 from db import imported, importers
 from db.importers import Options, record
+from db.importers.seen import Seen
 from db.models import GateDecision, Prompt, PromptSource
 from db.store import Store
 from evo.types import Seed, prompt_id
 from tests.db.builders import RunBuilder
-from workers.interface import ConfigError
+from workers.interface import ConfigError, StoreError
 
 XSTEST = Path("evo/seeds/xstest_prompts.csv")
 
@@ -423,3 +426,34 @@ def test_links_point_to_prompts(store: Store) -> None:
     importers.import_file(store, XSTEST)
     with store.reading() as connection:
         assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
+
+
+_SMALL_DISK = """
+import resource, sys
+from evo.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop()), resource.RLIM_INFINITY))
+main()
+"""
+
+
+def test_a_disk_that_is_full_leaves_nothing_and_says_so_in_one_line(
+    store: Store, tmp_path: Path
+) -> None:
+    store.register_seeds([Seed("there", "else")])
+    rows = [{"prompt": f"How do I kill process {i}? {prompt_id(str(i))}"} for i in range(20_000)]
+    path = jsonl(tmp_path, rows)
+    words = ["import", str(path), "--db", f"sqlite:///{tmp_path}/test.db", "1000000"]
+    done = subprocess.run(
+        [sys.executable, "-c", _SMALL_DISK, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "test.db: cannot be written: the disk" in line
+    assert list(prompts(store)) == ["there"]
+
+
+def test_without_room_for_temporary_files_an_import_says_where_to_find_some() -> None:
+    with Seen() as seen:
+        seen._connection.execute("PRAGMA query_only = ON")
+        with pytest.raises(StoreError, match=r"temporary file of this import .* SQLITE_TMPDIR"):
+            seen.add(prompt_id("a"))
