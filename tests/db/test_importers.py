@@ -6,14 +6,14 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 import db
 from db import imported, importers
@@ -22,16 +22,10 @@ from db.importers.seen import Seen
 from db.models import GateDecision, Prompt, PromptSource
 from db.store import Store
 from evo.types import Seed, prompt_id
-from tests.db.builders import RunBuilder
+from tests.db.builders import RunBuilder, opened
 from workers.interface import ConfigError, StoreError
 
 XSTEST = Path("evo/seeds/xstest_prompts.csv")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with contextlib.closing(db.open(f"sqlite:///{tmp_path}/test.db")) as opened:
-        yield opened
 
 
 def jsonl(folder: Path, rows: Sequence[dict[str, Any]], name: str = "mine.jsonl") -> Path:
@@ -402,7 +396,7 @@ def test_what_a_source_calls_harmful_is_no_seed(store: Store, tmp_path: Path) ->
 def test_a_source_without_a_harmless_prompt_or_without_any_is_named(
     store: Store, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"'xstest' into .*test.db; imported: nothing yet"):
+    with pytest.raises(ConfigError, match=r"'xstest' into .*; imported: nothing yet"):
         imported.seeds(store, "xstest")
     importers.import_file(store, jsonl(tmp_path, [{"prompt": "p", "label": "toxic"}]))
     with pytest.raises(
@@ -422,12 +416,6 @@ def test_sources_are_listed_with_their_rows(store: Store, tmp_path: Path) -> Non
     ]
 
 
-def test_links_point_to_prompts(store: Store) -> None:
-    importers.import_file(store, XSTEST)
-    with store.reading() as connection:
-        assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
-
-
 _SMALL_DISK = """
 import resource, sys
 from evo.cli import main
@@ -436,10 +424,9 @@ main()
 """
 
 
-def test_a_disk_that_is_full_leaves_nothing_and_says_so_in_one_line(
-    store: Store, tmp_path: Path
-) -> None:
-    store.register_seeds([Seed("there", "else")])
+def test_a_disk_that_is_full_leaves_nothing_and_says_so_in_one_line(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.register_seeds([Seed("there", "else")])
     rows = [{"prompt": f"How do I kill process {i}? {prompt_id(str(i))}"} for i in range(20_000)]
     path = jsonl(tmp_path, rows)
     words = ["import", str(path), "--db", f"sqlite:///{tmp_path}/test.db", "1000000"]
@@ -449,7 +436,8 @@ def test_a_disk_that_is_full_leaves_nothing_and_says_so_in_one_line(
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "test.db: cannot be written: the disk" in line
-    assert list(prompts(store)) == ["there"]
+    with opened(tmp_path) as store:
+        assert list(prompts(store)) == ["there"]
 
 
 def test_without_room_for_temporary_files_an_import_says_where_to_find_some() -> None:
