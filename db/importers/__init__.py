@@ -51,11 +51,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a file will be read."""
+    """How a file will be read. `origin`: what file and user call it, for labels that names imply."""
 
     format: Format
     cells: Cells
     source: str
+    origin: str
     licence: str | None
 
 
@@ -135,13 +136,22 @@ def plan_of(file: Path, columns: Sequence[str], options: Options) -> Plan:
             cells = replace(cells, **{part: column})
     for column in cells.names:
         require_column(column, columns, "columns", file)
-    source = options.source if options.source is not None else format_.source(file, columns)
-    source = shown(source.strip())
+    origin = _origin(format_, file, columns, options.source)
+    source = shown((origin if options.source is None else options.source).strip())
     if not source or len(source) > _LONGEST_SOURCE:
         raise ConfigError(
             f"--source '{source}': give it a name of 1 to {_LONGEST_SOURCE} characters"
         )
-    return Plan(format_, cells, source, options.licence or format_.licence)
+    return Plan(format_, cells, source, f"{origin} {source}", options.licence or format_.licence)
+
+
+def _origin(format_: Format, file: Path, columns: Sequence[str], named: str | None) -> str:
+    try:
+        return format_.source(file, columns)
+    except ConfigError:
+        if named is None:
+            raise
+        return named
 
 
 def _format(columns: Sequence[str], options: Options) -> Format:
@@ -164,7 +174,7 @@ def _entries(table: Table, plan: Plan) -> Iterator[Entry]:
         yield Entry(
             place,
             format_.text(row.get(cells.prompt)),
-            format_.said(row, cells, plan.source),
+            format_.said(row, cells, plan.origin),
             word(row.get(cells.category)) if cells.category is not None else None,
             word(row.get(cells.key)) if cells.key is not None else None,
         )

@@ -31,7 +31,7 @@ def _as_it_is(prompt: Any) -> Any:
     return prompt
 
 
-def _as_said(row: Row, cells: Cells, source: str) -> str | None:
+def _as_said(row: Row, cells: Cells, origin: str) -> str | None:
     return word(row.get(cells.label)) if cells.label is not None else None
 
 
@@ -42,7 +42,7 @@ class Format:
     recognises: whether a file with these columns is one of it
     source:     what its prompts are said to come from, by file and columns
     text:       the prompt out of its cell
-    said:       the label of a row, as the file says it
+    said:       the label of a row, as the file says it; by its cells and by what the file is called
     """
 
     name: str

@@ -33,10 +33,10 @@ def _source(path: Path, _: Collection[str]) -> str:
     )
 
 
-def _said(row: Row, cells: Cells, source: str) -> str | None:
+def _said(row: Row, cells: Cells, origin: str) -> str | None:
     if cells.label is not None:
         return word(row.get(cells.label))
-    return "toxic" if "toxic" in source.lower() else None
+    return "toxic" if "toxic" in origin.lower() else None
 
 
 FORMAT = Format(

@@ -6,7 +6,7 @@ from db.importers.formats import Cells, Format, word
 from db.importers.table import Row
 
 
-def _said(row: Row, cells: Cells, source: str) -> str | None:
+def _said(row: Row, cells: Cells, origin: str) -> str | None:
     """Files without a column of labels say it in the type: contrast_homonyms and so on."""
     if cells.label is not None:
         return word(row.get(cells.label))

@@ -190,6 +190,8 @@ def test_or_bench_in_a_file_of_another_name_must_say_which_set_it_is(
     assert importers.import_file(store, there)["labels"] == {"toxic": 1}
     named = importers.import_file(store, path, Options(source="or-bench-toxic"))
     assert named["labels"] == {"toxic": 1}
+    toxic = jsonl(tmp_path, [{"prompt": "p", "category": "hate"}], "or-bench-toxic.jsonl")
+    assert importers.import_file(store, toxic, Options(source="mine"))["labels"] == {"toxic": 1}
     mine = importers.import_file(store, path, Options(prompt="prompt", category="category"))
     assert (mine["format"], mine["source"], mine["labels"]) == ("columns", "0000", {})
 
