@@ -140,7 +140,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     candidate_pool.options(parser)
     parser.add_argument("--orders", type=int, default=10)
-    parser.add_argument("--over", type=float, help="share of over-refusals; as they are if left out")
+    parser.add_argument(
+        "--over", type=float, help="share of over-refusals; as they are if left out"
+    )
     options = parser.parse_args()
     if options.make_pool:
         asyncio.run(candidate_pool.make(options.store, options.size, options.of, options.threads))

@@ -73,7 +73,9 @@ class Settling:
         self._order += 1
         score = evaluation.score
         n_samples = score.n_samples
-        if again and n_samples <= before:  # where the target gives no more, it is not asked for ever
+        if (
+            again and n_samples <= before
+        ):  # where the target gives no more, it is not asked for ever
             n_samples = self._full
         place = _Place(-score.fitness, self._order, n_samples, candidate, outcome)
         if len(self._best) == self._most:

@@ -78,7 +78,7 @@ def test_a_prompt_that_was_sampled_again_has_a_round_more_and_is_no_new_find(
             assert indices == list(range({2: 4, 4: 7, 7: 10}[had[name]]))
             assert o.evaluation.n_new <= len(indices) - had[name], "stored samples, drawn again"
         newest[name], had[name] = o.evaluation.score.refusal_rate, len(indices)
-    assert 10 in {had[o.candidate.prompt_id] for o in again if o.candidate}, "none was completed"
+    assert {4, 7} <= {o.evaluation.score.n_samples for o in again if o.evaluation}
     assert run.over_refusals == sum(rate >= 0.5 for rate in newest.values())
 
 
