@@ -116,7 +116,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--make-pool", action="store_true", help="make it first")
     parser.add_argument("--of", nargs="+", default=MIX, choices=MIX, help="whose candidates")
     parser.add_argument("--threads", type=int, default=1, help="of the models")
-    parser.add_argument("--size", type=int, default=500, help="candidates of a pool that is made")
+    parser.add_argument("--size", type=int, default=500, help="candidates of a pool, made or read")
 
 
 def sized(pool: Sequence[Pooled], size: int) -> list[Pooled]:
