@@ -1,14 +1,14 @@
 """A pool of candidates with all their samples, out of a SQLite store: what racing and screening are tried on.
 
-`make` fills a store with children of a random and of a steady-state search that took K = 10 samples of
-every prompt; `read` takes any store whose runs did (`benchmarks.search_efficiency --keep-stores`, too).
+`make` fills a store with children of a random search, of a steady-state search or of both, that took
+K = 10 samples of every prompt; random rewrites of the seeds are what a screen meets before anything has
+been learned, a search's own are half over-refusals. `read` takes any store whose runs did (`benchmarks.search_efficiency --keep-stores`, too).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from fitness.types import JudgedSample, Score
 from workers.interface import Failure
 
 K = 10
-_MIX = ("random", "steady-state-racing")
+MIX = ("random", "steady-state-racing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,16 @@ def _pooled(outcome: Outcome) -> Pooled | None:
     )
 
 
-async def make(file: Path, size: int, seed: int = 0) -> None:
-    """Fill the store at `file` with about `size` candidates. K = 10 of each: 500 take about a quarter of
-    an hour on two cores."""
+async def make(
+    file: Path, size: int, of: Sequence[str] = MIX, threads: int = 1, seed: int = 0
+) -> None:
+    """Fill the store at `file` with about `size` candidates, seeds included, an even share by each arm
+    of `of`. K = 10 of each: 500 take about a quarter of an hour on two cores."""
     file.parent.mkdir(parents=True, exist_ok=True)
     parts = None
-    for arm in _MIX:
+    for arm in of:
         raw = arms.config(
-            arm, seed, {"evaluations": size // len(_MIX)}, seed_prompts=min(60, size // 8)
+            arm, seed, {"evaluations": size // len(of)}, seed_prompts=min(60, size // 8)
         )
         settings = raw.search.model_copy(
             update={
@@ -104,7 +106,7 @@ async def make(file: Path, size: int, seed: int = 0) -> None:
             }
         )
         config = raw.model_copy(update={"search": settings})
-        parts = parts or load(config, os.cpu_count() or 1)
+        parts = parts or load(config, threads)
         await search(parts, config, file)
 
 
@@ -112,7 +114,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     """The arguments of programs that work on a pool."""
     parser.add_argument("store", type=Path, help="SQLite file of the pool")
     parser.add_argument("--make-pool", action="store_true", help="make it first")
-    parser.add_argument("--size", type=int, default=500, help="candidates of a pool that is made")
+    parser.add_argument("--of", nargs="+", default=MIX, choices=MIX, help="whose candidates")
+    parser.add_argument("--threads", type=int, default=1, help="of the models")
+    parser.add_argument("--size", type=int, default=500, help="candidates of a pool, made or read")
 
 
 def sized(pool: Sequence[Pooled], size: int) -> list[Pooled]:

@@ -3,9 +3,10 @@
     python -m benchmarks.racing out/pool.db [--make-pool] [--size 500] [--orders 20]
 
 A pool of candidates with K = 10 samples each is raced sample by sample (`fitness.racing.wanted`), in
-several random orders, with the bar of an archive that fills up; after every tenth candidate the fittest
-whose samples are not complete gets the others, as a search does with `settle: 0.1`; and without an order,
-settled until the 50 fittest are complete. Compared with all
+several random orders, with the bar of an archive that fills up; for a share of the candidates the fittest
+whose samples are not complete gets another round, as a search does with `settle: 0.1` and `0.3`; and
+without an order: the first samples of every prompt, then rounds for the fittest until the 50 fittest are
+complete, and the same with all the samples that are left at once. Compared with all
 ten samples: Kendall's tau (b) over the 50 fittest by ten, how many of them are among racing's 50, how
 many prompts are put on the other side of the threshold, and the share of samples taken. Medians over
 the orders; `--threshold`, `--first` as in the config. The last line is JSON.
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks import candidate_pool
 from benchmarks.candidate_pool import K, Pooled
 from fitness.elbo import terms
-from fitness.racing import wanted
+from fitness.racing import next_round, wanted
 
 TOP = 50
 
@@ -103,14 +104,17 @@ def race(
             owed -= 1.0
             open_ones = [r for r in best if r.n < K]
             if open_ones:
-                open_ones[0].n = K
+                open_ones[0].n = next_round(open_ones[0].n, K)
                 best = _ranked(best)
     return _compared(runners, threshold)
 
 
-def settle_all(pool: Sequence[Pooled], first: int, threshold: float) -> Raced:
+def settle_all(
+    pool: Sequence[Pooled], first: int, threshold: float, *, by_rounds: bool = True
+) -> Raced:
     """Where settling leads when it is not held to a share: the first samples of every prompt, then the
-    fittest of those that lack some has the others, until the TOP fittest lack none."""
+    fittest of those that lack some has a round more (or all the others), until the TOP fittest lack
+    none."""
     runners = [_runner(one) for one in pool]
     for one in runners:
         one.n = first
@@ -118,7 +122,7 @@ def settle_all(pool: Sequence[Pooled], first: int, threshold: float) -> Raced:
         lacking = [one for one in _ranked(runners)[:TOP] if one.n < K]
         if not lacking:
             return _compared(runners, threshold)
-        lacking[0].n = K
+        lacking[0].n = next_round(lacking[0].n, K) if by_rounds else K
 
 
 def _ranked(runners: Sequence[_Runner]) -> list[_Runner]:
@@ -152,10 +156,10 @@ def main() -> None:
     parser.add_argument("--population", type=int, default=64)
     options = parser.parse_args()
     if options.make_pool:
-        asyncio.run(candidate_pool.make(options.store, options.size))
+        asyncio.run(candidate_pool.make(options.store, options.size, options.of, options.threads))
     pool = candidate_pool.sized(candidate_pool.read(options.store), options.size)
     figures: dict[str, object] = {"candidates": len(pool), "orders": options.orders}
-    for name, settle in (("racing", 0.0), ("racing and settling", 0.1)):
+    for name, settle in (("racing", 0.0), ("settle 0.1", 0.1), ("settle 0.3", 0.3)):
         rows = [
             asdict(
                 race(
@@ -171,9 +175,10 @@ def main() -> None:
         ]
         figures[name] = {key: round(median(row[key] for row in rows), 3) for key in rows[0]}
         print(name, figures[name])
-    settled = settle_all(pool, options.first, options.threshold)
-    figures["settled"] = {key: round(value, 3) for key, value in asdict(settled).items()}
-    print("settled", figures["settled"])
+    for name, by_rounds in (("settled by rounds", True), ("settled at once", False)):
+        settled = settle_all(pool, options.first, options.threshold, by_rounds=by_rounds)
+        figures[name] = {key: round(value, 3) for key, value in asdict(settled).items()}
+        print(name, figures[name])
     print(json.dumps(figures))
 
 

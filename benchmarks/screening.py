@@ -7,7 +7,10 @@ that a guess ranks highest is sampled, a tenth of it blindly; guesses learn from
 they begin with nothing and the first batches are halved at random. Recall is the share of the pool's
 over-refusals (refusal rate >= 0.5 by ten samples) that were sampled, over all batches and over those
 after the first 100 proposals. Guesses: the predictor (embedding), the opening (one token of the
-target, calibrated from what was sampled), and both (the mean of their log-odds). Seeds go first and
+target, calibrated from what was sampled), both (the mean of their log-odds), and perfect (the refusal
+rate itself: what half of each batch and a blind share leave to be had). With `--over 0.2` each order has
+only so many of the over-refusals, drawn at random, that they are a fifth: where half of a pool are
+over-refusals, half of the calls cannot keep nine tenths of them. Seeds go first and
 are all sampled, as in a search; they are not counted. The last line is JSON.
 """
 
@@ -16,7 +19,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 from collections.abc import Sequence
 from statistics import median
 
@@ -33,7 +35,7 @@ from workers.interface import Failure, GenerationRequest, Message, Opening, Samp
 BATCH = 24
 BLIND = 0.1
 WARM = 100  # proposals after which the second recall begins
-GUESSES = ("chance", "predictor", "opening", "both")
+GUESSES = ("chance", "predictor", "opening", "both", "perfect")
 
 
 class _Guesser:
@@ -53,6 +55,8 @@ class _Guesser:
 
     def log_odds(self, batch: Sequence[Pooled], openings: Sequence[Opening]) -> NDArray[np.float64]:
         """Of refusal, (batch,); all 0 while nothing is known."""
+        if self._kind == "perfect":
+            return np.array([one.score(K).refusal_rate for one in batch])
         odds = np.zeros(len(batch))
         if self._kind in ("predictor", "both"):
             odds += _logit(self._predictor.predict(np.stack([one.vector for one in batch])))
@@ -69,15 +73,21 @@ def _logit(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def recall(
-    pool: Sequence[Pooled], openings: Sequence[Opening], kind: str, seed: int, share: float = 0.5
+    pool: Sequence[Pooled],
+    openings: Sequence[Opening],
+    kind: str,
+    seed: int,
+    share: float = 0.5,
+    over: float | None = None,
 ) -> tuple[float, float]:
-    """Recall over all batches, and over those after WARM proposals."""
+    """Recall over all batches, and over those after WARM proposals; `over`: share of over-refusals to
+    which the pool is thinned, None: as it is."""
     rng = np.random.default_rng(seed)
     guesser = _Guesser(kind)
     for one, opening in zip(pool, openings, strict=True):
         if one.seed:
             guesser.learn(one, opening)
-    children = rng.permutation([i for i, one in enumerate(pool) if not one.seed]).tolist()
+    children = rng.permutation(_thinned(pool, over, rng)).tolist()
     hits: list[tuple[int, bool]] = []  # proposals before it, sampled?
     for start in range(0, len(children), BATCH):
         batch = children[start : start + BATCH]
@@ -100,10 +110,21 @@ def recall(
     )
 
 
-async def _openings(pool: Sequence[Pooled]) -> list[Opening]:
+def _thinned(pool: Sequence[Pooled], over: float | None, rng: np.random.Generator) -> list[int]:
+    """Places of those that are no seeds, with no more over-refusals than make the share `over`."""
+    children = [i for i, one in enumerate(pool) if not one.seed]
+    if over is None:
+        return children
+    hits = [i for i in children if pool[i].score(K).refusal_rate >= 0.5]
+    others = sorted(set(children) - set(hits))
+    n = min(len(hits), round(over / (1.0 - over) * len(others)))
+    return others + rng.permutation(hits)[:n].tolist()
+
+
+async def _openings(pool: Sequence[Pooled], threads: int) -> list[Opening]:
     """How the target's responses would begin: one pass over each prompt."""
     config = arms.config("random+racing", 0, {"evaluations": 1})
-    parts = load(config, os.cpu_count() or 1)
+    parts = load(config, threads)
     requests = [
         GenerationRequest(one.prompt_id, (Message("user", one.text),), 1, Sampling(), 0)
         for one in pool
@@ -119,17 +140,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     candidate_pool.options(parser)
     parser.add_argument("--orders", type=int, default=10)
+    parser.add_argument(
+        "--over", type=float, help="share of over-refusals; as they are if left out"
+    )
     options = parser.parse_args()
     if options.make_pool:
-        asyncio.run(candidate_pool.make(options.store, options.size))
+        asyncio.run(candidate_pool.make(options.store, options.size, options.of, options.threads))
     pool = candidate_pool.sized(candidate_pool.read(options.store), options.size)
-    openings = asyncio.run(_openings(pool))
+    openings = asyncio.run(_openings(pool, options.threads))
     over = sum(one.score(K).refusal_rate >= 0.5 for one in pool if not one.seed)
     figures: dict[str, object] = {"candidates": len(pool), "over_refusals": over}
     for kind in GUESSES:
-        rows = [recall(pool, openings, kind, seed) for seed in range(options.orders)]
+        rows = [
+            recall(pool, openings, kind, seed, over=options.over) for seed in range(options.orders)
+        ]
         figures[kind] = {
             "recall": round(median(row[0] for row in rows), 3),
+            "from_to": [round(float(f(row[0] for row in rows)), 3) for f in (min, max)],
             f"recall_after_{WARM}": round(median(row[1] for row in rows), 3),
         }
         print(kind, figures[kind])

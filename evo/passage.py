@@ -20,6 +20,7 @@ from evo.scribe import Proposal, Scribe
 from evo.seeding import derive
 from evo.types import RESAMPLE, Assignment, Candidate, Draft, Outcome, Proposer, Screened
 from evo.view import Screen, View
+from fitness.racing import next_round
 from fitness.safety import combine
 from fitness.types import (
     Evaluation,
@@ -135,8 +136,12 @@ class Passage:
         said is theirs."""
         asked = [p for p, c in candidates.items() if c.operator == RESAMPLE]
         waiting: list[_Waiting] = []
+        config = self.search.config
+        most = config.search.samples.max
         for place in asked:
             candidate = candidates[place]
+            have = self.search.settling.n_samples(candidate.prompt_id)
+            # Over several targets `have` is the sum of theirs: they are completed at once.
             known = self.search.settling.known(candidate.prompt_id)
             if known is not None and known.embedding is not None:
                 embedding, decided = known.embedding, known.gate_decisions
@@ -144,7 +149,15 @@ class Passage:
                 (embedding,) = await asyncio.to_thread(self.embedder.embed, [candidate.text])
                 (decided,) = await self._decide([candidate.text])
             waiting.append(
-                _Waiting(place, proposals[place][0], candidate, embedding, decided, again=True)
+                _Waiting(
+                    place,
+                    proposals[place][0],
+                    candidate,
+                    embedding,
+                    decided,
+                    again=True,
+                    round_to=most if have is None or config.targets else next_round(have, most),
+                )
             )
         return waiting
 
@@ -232,15 +245,15 @@ class Passage:
         self, w: _Waiting, known: tuple[JudgedSample, ...], opening: Opening | None
     ) -> EvaluationRequest:
         config, view = self.search.config.search, _view(w)
-        everything = w.again or not config.racing
+        first = config.samples.first if config.racing else config.samples.max
         openers = view.screen.openers
         if openers is not None and (w.again or w.screened is None or w.screened.blind):
             openers = replace(openers, floor=-math.inf)
         return EvaluationRequest(
             prompt_id=w.candidate.prompt_id,
             prompt=w.candidate.text,
-            samples_first=config.samples.max if everything else config.samples.first,
-            samples_max=config.samples.max,
+            samples_first=w.round_to or first,
+            samples_max=w.round_to or config.samples.max,
             threshold=config.threshold,
             seed=derive(self.search.config.seed, "samples", w.candidate.prompt_id),
             known=known,
@@ -262,6 +275,7 @@ class _Waiting:
     embedding: NDArray[np.float32]  # (dim,)
     decided: tuple[GateDecision, ...]
     again: bool = False
+    round_to: int | None = None  # samples that it is to have after this round, where it is known
     screened: Screened | None = None
 
     def ended(self, result: Evaluation | Failure) -> Outcome:

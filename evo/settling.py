@@ -1,7 +1,8 @@
 """Whose place is not settled yet: the fittest prompts that have not all their samples.
 
 What a search ranks highest is often what was lucky in its first two samples. A share of the choices goes
-back to the best and completes them, so that the top of a run is as sure as if every prompt had had all.
+back to the best and gives them another round, so that the top of a run is as sure as if every prompt had
+had all. Round by round, because most of what was lucky falls behind others at the next one.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Settling:
         self._order = 0
 
     def next(self) -> Candidate | None:
-        """The fittest that has fewer samples than it may have; it counts as under way until heard
-        of. None: all are settled."""
+        """The fittest that has fewer samples than it may have, for one more round; it counts as under
+        way until heard of. None: all are settled."""
         for place in self._best:
             prompt_id = place.candidate.prompt_id
             if place.n_samples < self._full and prompt_id not in self._under_way:
@@ -47,6 +48,11 @@ class Settling:
         """How a prompt ended that is among the fittest."""
         place = self._by_prompt.get(prompt_id)
         return place.outcome if place else None
+
+    def n_samples(self, prompt_id: str) -> int | None:
+        """How many samples one of the fittest has; None: it is not among them any more."""
+        place = self._by_prompt.get(prompt_id)
+        return place.n_samples if place else None
 
     def hear(self, outcome: Outcome) -> None:
         candidate, evaluation = outcome.candidate, outcome.evaluation
@@ -61,11 +67,16 @@ class Settling:
                 return
         if evaluation is None or candidate is None or candidate.strategy is Strategy.SEED:
             return
+        known = self._by_prompt.get(candidate.prompt_id)
+        before = known.n_samples if known else 0
         self._forget(candidate.prompt_id)
         self._order += 1
         score = evaluation.score
-        # Where the target gave fewer than it was asked for, it is not asked for ever.
-        n_samples = self._full if again else score.n_samples
+        n_samples = score.n_samples
+        if (
+            again and n_samples <= before
+        ):  # where the target gives no more, it is not asked for ever
+            n_samples = self._full
         place = _Place(-score.fitness, self._order, n_samples, candidate, outcome)
         if len(self._best) == self._most:
             if place > self._best[-1]:

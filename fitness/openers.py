@@ -151,18 +151,31 @@ def _prior(token: str) -> float:
 
 def _logistic(x: NDArray[np.float64], rates: NDArray[np.float64]) -> tuple[float, float]:
     """Slope and intercept of rate = sigmoid(slope * x + intercept): Newton's method, with a ridge
-    that draws the slope to 1 (log-odds that mean what they say) and the intercept to 0."""
-    beta = np.array([1.0, 0.0])
+    that draws the slope to 1 (log-odds that mean what they say) and the intercept to 0.
+
+    A step that makes the fit worse is halved: log-odds reach 18, where the curvature is all but nought
+    and whole steps swing from side to side for ever."""
+    start = np.array([1.0, 0.0])
     design = np.stack([x, np.ones_like(x)], axis=1)  # (n, 2)
     ridge = _RIDGE * np.eye(2)
+
+    def loss(beta: NDArray[np.float64]) -> float:
+        z = design @ beta
+        off = beta - start
+        return float(np.sum(np.logaddexp(0.0, z) - rates * z) + 0.5 * off @ ridge @ off)
+
+    beta, best = start, loss(start)
     for _ in range(25):
         p = 1.0 / (1.0 + np.exp(-np.clip(design @ beta, -30, 30)))
-        gradient = design.T @ (p - rates) + ridge @ (beta - [1.0, 0.0])
+        gradient = design.T @ (p - rates) + ridge @ (beta - start)
         curvature = (design * (p * (1 - p))[:, None]).T @ design + ridge
         step = np.linalg.solve(curvature, gradient)
-        beta = beta - np.clip(step, -2.0, 2.0)
+        while float(np.abs(step).max()) >= 1e-9 and loss(beta - step) > best:
+            step = step / 2.0
         if float(np.abs(step).max()) < 1e-9:
             break
+        beta = beta - step
+        best = loss(beta)
     return float(beta[0]), float(beta[1])
 
 

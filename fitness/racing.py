@@ -54,6 +54,15 @@ def wanted(
     side = side_is_open(p_refusal, threshold, guess)
     if not side and not place_is_open(terms, bar):
         return n
+    return next_round(n, most)
+
+
+def next_round(n: int, most: int) -> int:
+    """How many samples the round after n brings a prompt to, at most `most`.
+
+    >>> [next_round(n, 10) for n in (2, 4, 7)]
+    [4, 7, 10]
+    """
     return min(most, max(n + 1, math.ceil(_GROWTH * n)))
 
 

@@ -63,19 +63,22 @@ def test_blind_proposals_pass_and_seeds_are_never_screened(run: Ended) -> None:
     assert all(o.screened is None for o in seeds)
 
 
-def test_a_prompt_that_was_sampled_again_has_all_its_samples_and_is_no_new_find(
+def test_a_prompt_that_was_sampled_again_has_a_round_more_and_is_no_new_find(
     run: Ended,
 ) -> None:
     again = [o for o in run.outcomes if o.assignment.operator == RESAMPLE]
     assert again
     newest: dict[str, float] = {}
+    had: dict[str, int] = {}
     for o in run.outcomes:
-        if o.evaluation and o.candidate and o.candidate.strategy is not Strategy.SEED:
-            newest[o.candidate.prompt_id] = o.evaluation.score.refusal_rate
-    for o in again:
-        assert o.evaluation is not None
-        assert [s.sample.index for s in o.evaluation.samples] == list(range(10))
-        assert o.evaluation.n_new < 10, "stored samples were drawn again"
+        if not o.evaluation or not o.candidate or o.candidate.strategy is Strategy.SEED:
+            continue
+        name, indices = o.candidate.prompt_id, [s.sample.index for s in o.evaluation.samples]
+        if o.assignment.operator == RESAMPLE:
+            assert indices == list(range({2: 4, 4: 7, 7: 10}[had[name]]))
+            assert o.evaluation.n_new <= len(indices) - had[name], "stored samples, drawn again"
+        newest[name], had[name] = o.evaluation.score.refusal_rate, len(indices)
+    assert {4, 7} <= {o.evaluation.score.n_samples for o in again if o.evaluation}
     assert run.over_refusals == sum(rate >= 0.5 for rate in newest.values())
 
 

@@ -37,17 +37,32 @@ def test_the_fittest_are_handed_out_in_order_and_each_once(fitness: list[float],
     assert handed == [f"prompt {v}" for v in sorted(fitness, reverse=True)[:most]]
 
 
-@given(st.integers(1, FULL))
-def test_a_prompt_that_was_sampled_again_is_settled_whatever_the_target_gave(n: int) -> None:
+@given(st.integers(1, 6), st.integers(0, 6))
+def test_a_prompt_has_rounds_until_it_is_whole_or_the_target_gives_no_more(
+    had: int, more: int
+) -> None:
     settling = Settling(4, FULL)
-    settling.hear(ended("one", -1.0))
+    settling.hear(ended("one", -1.0, had))
     assert settling.next() is not None
-    settling.hear(ended("one", -1.5, n, again=True))
-    assert settling.next() is None
+    assert settling.next() is None, "it is under way"
+    settling.hear(ended("one", -1.5, had + more, again=True))
+    assert (settling.next() is not None) == (more > 0 and had + more < FULL)
     known = settling.known(prompt_id("one"))
     assert known is not None
     assert known.evaluation is not None
     assert known.evaluation.score.fitness == -1.5
+
+
+def test_what_falls_behind_in_its_next_round_waits_for_those_before_it() -> None:
+    settling = Settling(4, FULL)
+    settling.hear(ended("lucky", -0.1))
+    settling.hear(ended("steady", -0.2))
+    assert settling.next() is not None
+    settling.hear(ended("lucky", -2.0, 4, again=True))
+    second = settling.next()
+    assert second is not None
+    assert second.text == "steady"
+    assert settling.n_samples(prompt_id("lucky")) == 4
 
 
 def test_what_is_handed_out_bears_the_operator_and_parents_that_it_came_by() -> None:

@@ -83,6 +83,18 @@ def test_nothing_is_learned_of_a_few_prompts_nor_where_nobody_refuses() -> None:
     assert calibration.openers is None
 
 
+def test_openings_that_are_all_but_sure_teach_a_slope_that_rises() -> None:
+    """Whole Newton steps swing from side to side there, and end at a falling slope: nothing learned."""
+    rng, calibration = random.Random(3), OpenerCalibration()
+    for _ in range(60):
+        p = rng.choice([1e-8, 1e-6, 1e-3, 0.02, 0.6, 0.99, 0.9995])
+        refused = [rng.random() < p or rng.random() < 0.1 for _ in range(10)]
+        calibration.learn(opening(p), [(REFUSED, 0.95) if r else (ANSWERED, 0.05) for r in refused])
+    assert calibration.openers is not None
+    assert calibration.openers.guess(opening(0.999)) > 0.8
+    assert calibration.openers.guess(opening(1e-4)) < 0.3
+
+
 def test_the_tokens_that_open_refusals_are_learned_and_their_guess_is_calibrated() -> None:
     openers = learned(300).openers
     assert openers is not None
