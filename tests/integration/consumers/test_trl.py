@@ -14,8 +14,6 @@ from workers import local_models
 
 pytestmark = pytest.mark.slow
 
-pytest.importorskip("trl")  # an extra: the rest of the suite does without
-
 
 def _sft(arguments: dict[str, Any]) -> tuple[Any, Any]:
     from trl import SFTConfig, SFTTrainer
@@ -52,6 +50,7 @@ def test_a_trainer_takes_one_step_on_all_rows(
             "learning_rate": 1e-3,
             "report_to": "none",
             "use_cpu": True,
+            "gradient_checkpointing": False,
             "save_strategy": "no",
             "logging_steps": 1,
             "seed": 0,
