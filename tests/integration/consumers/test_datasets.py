@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import datasets
 import pytest
 
-from db.exporters import FORMATS
-from tests.integration.consumers.conftest import PROMPTS
+from tests.integration.consumers.conftest import CONFIGS, PROMPTS, lines
 
 
-def test_every_format_is_a_config(exported: Path) -> None:
-    assert set(datasets.get_dataset_config_names(str(exported))) == set(FORMATS)
+def test_every_kind_of_dataset_is_a_config(exported: Path) -> None:
+    assert set(datasets.get_dataset_config_names(str(exported))) == set(CONFIGS)
 
 
-@pytest.mark.parametrize("config", FORMATS)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_a_config_loads_with_the_rows_of_its_lines(exported: Path, config: str) -> None:
     loaded = datasets.load_dataset(str(exported), config)
-    assert list(loaded) == [FORMATS[config].split]
-    rows = loaded[FORMATS[config].split]
-    lines = (exported / f"data/{config}/{config}.jsonl").read_text().splitlines()
-    assert rows.to_list() == [json.loads(line) for line in lines]
+    assert list(loaded) == [CONFIGS[config].split]
+    rows = loaded[CONFIGS[config].split]
+    assert rows.to_list() == lines(exported, config)
 
 
-@pytest.mark.parametrize("config", FORMATS)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_a_config_streams(exported: Path, config: str) -> None:
-    whole = datasets.load_dataset(str(exported), config, split=FORMATS[config].split)
+    whole = datasets.load_dataset(str(exported), config, split=CONFIGS[config].split)
     streamed = datasets.load_dataset(
-        str(exported), config, split=FORMATS[config].split, streaming=True
+        str(exported), config, split=CONFIGS[config].split, streaming=True
     )
     assert list(streamed) == whole.to_list()
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
-from db.exporters import FORMATS
+from tests.integration.consumers.conftest import CONFIGS, lines
 
 
 @pytest.fixture
@@ -20,15 +18,10 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def parquet(folder: Path, config: str) -> str:
-    return f"{folder}/data/{config}/{FORMATS[config].split}-*.parquet"
+    return f"{folder}/data/{config}/{CONFIGS[config].split}-*.parquet"
 
 
-def lines(folder: Path, config: str) -> list[dict[str, Any]]:
-    text = (folder / f"data/{config}/{config}.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
-
-
-@pytest.mark.parametrize("config", FORMATS)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_it_counts_what_the_lines_hold(
     connection: duckdb.DuckDBPyConnection, exported: Path, config: str
 ) -> None:

@@ -33,7 +33,7 @@ def _kto(arguments: dict[str, Any]) -> tuple[Any, Any]:
     return KTOTrainer, KTOConfig(**arguments, max_length=128)
 
 
-@pytest.mark.parametrize(("config", "chosen"), [("sft", _sft), ("dpo", _dpo)])
+@pytest.mark.parametrize(("config", "chosen"), [("sft", _sft), ("dpo", _dpo), ("kto", _kto)])
 def test_a_trainer_takes_one_step_on_all_rows(
     exported: Path, tmp_path: Path, config: str, chosen: Callable[..., tuple[Any, Any]]
 ) -> None:
