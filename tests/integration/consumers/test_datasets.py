@@ -7,7 +7,8 @@ from pathlib import Path
 import datasets
 import pytest
 
-from tests.integration.consumers.conftest import CONFIGS, PROMPTS, lines
+from tests.db.two_runs import PROMPTS
+from tests.integration.consumers.conftest import CONFIGS, lines
 
 
 def test_every_kind_of_dataset_is_a_config(exported: Path) -> None:

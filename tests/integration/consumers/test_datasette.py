@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 import db
-from tests.integration.consumers.conftest import PROMPTS, REFUSAL
+from tests.db.two_runs import PROMPTS, REFUSAL
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.consumers.conftest import PATIENT, lines
+from tests.db.two_runs import SYSTEM_PROMPT
+from tests.integration.consumers.conftest import lines
 
 pytestmark = pytest.mark.slow
 
@@ -56,4 +57,4 @@ def test_ranked_rows_are_an_answer_over_a_refusal(
 
 def test_the_system_prompt_is_one(converted: dict[str, list[dict[str, Any]]]) -> None:
     for rows in converted.values():
-        assert {row["_system"] for row in rows} == {"", PATIENT}
+        assert {row["_system"] for row in rows} == {"", SYSTEM_PROMPT}
