@@ -138,6 +138,7 @@ def _heads(table: str) -> list[dict[str, Any]]:
             "target_id": "t" * 16,
             "version": "0",
             "started_at": utc_now(),
+            "threshold": 0.5,
         }
         for number in range(RUNS)
     ]
@@ -230,6 +231,7 @@ def _made(start: int, stop: int, seeds: list[str]) -> dict[str, list[dict[str, A
                     "seed_prompt_id": seed,
                     "gates": '[["g", "1"], ["h", "1"]]',
                     "embedder": "e",
+                    "safety": "harmless" if harmless else "controversial",
                 }
             )
             tables["lineage"].append(key | {"position": 0, "parent_prompt_id": seed})
@@ -251,6 +253,8 @@ def _made(start: int, stop: int, seeds: list[str]) -> dict[str, list[dict[str, A
                     "prompt_tokens": 40,
                     "engine_s": 0.1,
                     "judges": '[["j", "1"]]',
+                    "strategy": tables["proposals"][-1]["strategy"],
+                    "safety": tables["proposals"][-1]["safety"],
                 }
             )
         tables["embeddings"].append(

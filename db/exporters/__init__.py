@@ -125,12 +125,14 @@ def export(
         finally:
             writing.abandon()
         content = _content(written)
+        digests = {path: digest for w in written for path, digest in w.sha256.items()}
         info = sharegpt.dataset_info({(w.config, w.split): w.jsonl for w in written})
         if info is not None:
-            folder.write(part / "dataset_info.json", info.encode())
+            folder.write(part / sharegpt.INFO, info.encode())
+            digests[sharegpt.INFO] = hashlib.sha256(info.encode()).hexdigest()
         present = [c for c in configs if any(w.config == c.name for w in written)]
         text = card.card(
-            present, written, writing.left_out, writing.tally, selected, planned, content
+            present, written, writing.left_out, writing.tally, selected, planned, digests, content
         )
         folder.write(part / "README.md", text.encode())
     return {

@@ -237,7 +237,7 @@ def _scored(
     else:
         statement = statement.order_by(Verdict.version)
     scored: dict[str, list[Response]] = defaultdict(list)
-    for prompt_id, *response in connection.execute(statement).tuples():
+    for prompt_id, *response in connection.execute(statement):
         scored[prompt_id].append(Response(*response))
     if version is None:  # a later version takes the place of an earlier one
         return {p: list({r.index: r for r in said}.values()) for p, said in scored.items()}

@@ -46,15 +46,16 @@ def card(
     tally: Tally,
     selected: Selected,
     planned: Plan,
+    digests: Mapping[str, str],
     content_sha256: str,
 ) -> str:
     """The whole file.
 
     Args:
         left_out: prompts by config name.
+        digests: sha256 by path inside the folder.
     """
     models = sorted({t.model for t in tally.targets.values()})
-    digests = {path: digest for w in written for path, digest in w.sha256.items()}
     parts = [
         f"# {_title(models)}",
         "Harmless prompts that a language model refuses to answer, found by evolutionary search with "

@@ -304,7 +304,7 @@ def _decisions(connection: Connection, prompt_ids: Collection[str]) -> dict[str,
         .where(among(connection, GateDecision.prompt_id, prompt_ids))
         .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
     )
-    for prompt_id, gate, version, outcome in rows.tuples():
+    for prompt_id, gate, version, outcome in rows:
         said[prompt_id] = (*said.get(prompt_id, ()), (gate, version, outcome))
     return said
 

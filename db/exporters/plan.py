@@ -199,7 +199,7 @@ def _families(connection: Connection, ids: Sequence[str]) -> list[int]:
         fresh: list[str] = []
         for start in range(0, len(frontier), _CHUNK):
             chunk = frontier[start : start + _CHUNK]
-            for child, parent in connection.execute(_lineage(connection, chunk)).tuples():
+            for child, parent in connection.execute(_lineage(connection, chunk)):
                 if parent not in place:
                     place[parent] = len(place)
                     fresh.append(parent)
@@ -246,7 +246,7 @@ def _stored(
             among(connection, Embedding.prompt_id, places),
         )
     )
-    for each, vector in rows.tuples():
+    for each, vector in rows:
         vectors[places[each]] = np.frombuffer(vector, dtype="<f4")
     return vectors
 

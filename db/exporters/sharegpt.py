@@ -18,6 +18,7 @@ from db.exporters.formats import Config, Table, answered, contrasted, schema
 
 _TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
 Turn = dict[str, str]
+INFO = "dataset_info.json"
 
 
 def _turn(who: str, value: str) -> Turn:
