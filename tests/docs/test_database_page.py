@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import re
 import tempfile
@@ -43,14 +44,19 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Store]:
+def server() -> Iterator[pgserver.PostgresServer]:
     # PostgreSQL never runs as root but as a user who cannot enter pytest's own folders.
     with tempfile.TemporaryDirectory() as folder:
-        server = pgserver.get_server(folder)
-        with contextlib.closing(db.open(str(server.get_uri()))) as store:
-            two_runs.fill(store, bare="quickstart")
-            yield store
-        server.cleanup()
+        started = pgserver.get_server(folder)
+        yield started
+        started.cleanup()
+
+
+@pytest.fixture(scope="module")
+def postgres(server: pgserver.PostgresServer) -> Iterator[Store]:
+    with contextlib.closing(db.open(str(server.get_uri()))) as store:
+        two_runs.fill(store, bare="quickstart")
+        yield store
 
 
 def answers(store: Store) -> Answers:
@@ -86,6 +92,14 @@ def test_both_databases_answer_alike(sqlite: Store, postgres: Store) -> None:
     for (columns, rows), (others, found) in zip(answers(sqlite), answers(postgres), strict=True):
         assert columns == others
         assert [_plain(row) for row in rows] == [_plain(row) for row in found]
+
+
+def test_psql_answers_as_we_do(server: pgserver.PostgresServer, postgres: Store) -> None:
+    settings = "\\set ON_ERROR_STOP on\n\\pset format csv\n"
+    for (statement, _), (columns, rows) in zip(STATEMENTS, answers(postgres), strict=True):
+        printed = list(csv.reader(io.StringIO(server.psql(settings + statement))))
+        head = printed.index(columns)  # what psql says of its settings goes before
+        assert len(printed) - head - 1 == len(rows)
 
 
 def _plain(row: tuple[Any, ...]) -> list[Any]:
