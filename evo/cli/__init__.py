@@ -64,6 +64,7 @@ def _register() -> None:
         jobs,
         judge,
         models,
+        query,
         records,
         replay,
         review,
@@ -71,7 +72,19 @@ def _register() -> None:
         tactics,
     )
 
-    for module in (search, jobs, records, replay, boundary, tactics, review, judge, models, doctor):
+    for module in (
+        search,
+        jobs,
+        records,
+        query,
+        replay,
+        boundary,
+        tactics,
+        review,
+        judge,
+        models,
+        doctor,
+    ):
         module.register(app)
 
 
