@@ -107,6 +107,7 @@ def select_eligible(
             min_refusal=min_refusal,
             sort=sort,
             seeds=seeds,
+            is_limited=limit is not None,
         )
         filters = tuple(f"--{name} {value}" for name, value in options.items() if value is not None)
         yield Selected(connection, asked, limit, filters)
