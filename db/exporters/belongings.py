@@ -132,9 +132,10 @@ def parents_of(column: str | None) -> tuple[str, ...]:
     """
     if column is None:
         return ()
+    if " " not in column:  # as a rule
+        return (column.partition(":")[2],)
     placed = [parent.partition(":") for parent in column.split(" ")]
-    if len(placed) > 1:
-        placed.sort(key=lambda part: int(part[0]))
+    placed.sort(key=lambda part: int(part[0]))
     return tuple(prompt_id for _, _, prompt_id in placed)
 
 
@@ -254,7 +255,7 @@ def _scored(
         statement = statement.where(Verdict.version == version)
     else:
         statement = statement.order_by(Verdict.version)
-    rows: Any = connection.execute(statement)
+    rows: Any = connection.execute(statement).all()
     if version is None:  # a later version takes the place of an earlier one
         return {(row.prompt_id, row.sample_index): row for row in rows}.values()
     found: Iterable[tuple[str, int, str, str, float]] = rows
