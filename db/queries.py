@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, and_, func, select
 
 from db import boundary, course, found, lookup
-from db.found import Found
+from db.filters import Asked
 from db.holder import is_alive
-from db.models import Evaluation, Opening, Prompt, Proposal, Replica, Run, Sample, Target, Verdict
-from evo.types import RESAMPLE
-from workers.interface import ConfigError, FailureKind
+from db.lineage import lineage as lineage
+from db.models import Evaluation, Opening, Proposal, Replica, Run, Sample, Target, Verdict
+from db.query import Query
+from db.shown import COLUMNS as COLUMNS
+from workers.interface import FailureKind
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -61,7 +63,7 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
     without_confidence are evaluations whose fitness is the refusal term alone, because the target's
     engine gave no log-probabilities; a prompt that was sampled again counts twice among evaluations,
     what it is worth is said by the newest; over_refusals leave the seeds out (those are seed_over_refusals); clusters are
-    over-refusals no two of which have a cosine of `found.CLUSTER_COSINE` or more; rejected counts
+    over-refusals no two of which have a cosine of `alike.CLUSTER_COSINE` or more; rejected counts
     proposals by the kind of their failure; response_classes counts the run's own samples by what the
     judge that decided called them; replicas are those of the run's last life, as its last
     heartbeat saw them. Samples of boundary pairs count among samples, not among target_tokens. Over
@@ -269,194 +271,8 @@ def query(
     Raises:
         ConfigError: an unknown run, target, strategy, safety or sort, or a number out of range.
     """
-    lookup.require_order(sort, limit)
-    with store.reading() as connection:
-        rows = found.select_found(
-            connection,
-            run=run,
-            target=target,
-            strategy=strategy,
-            min_refusal=min_refusal,
-            safety=safety,
-            like=like,
-        )
-        distances = found.novelty(connection, rows) if sort == "novelty" else {}
-    rows = found.ordered(rows, sort, distances)[:limit]
-    return [
-        _row(f) | ({"novelty": distances.get(f.prompt_id)} if sort == "novelty" else {})
-        for f in rows
-    ]
-
-
-COLUMNS = (
-    "prompt_id",
-    "prompt",
-    "run",
-    "strategy",
-    "operator",
-    "topic",
-    "parents",
-    "seed_prompt_id",
-    "target",
-    "model",
-    "refusal_rate",
-    "refusal_low",
-    "refusal_high",
-    "fitness",
-    "confidence",
-    "fitness_terms",
-    "n_samples",
-    "safety",
-)
-
-
-def _row(f: Found) -> dict[str, Any]:
-    s = f.score
-    values = (
-        f.prompt_id,
-        f.prompt,
-        f.run.run_id,
-        f.strategy,
-        f.operator,
-        f.topic,
-        list(f.parents),
-        f.seed_prompt_id,
-        f.target_id,
-        f.model,
-        s and s.refusal_rate,
-        s and s.refusal_low,
-        s and s.refusal_high,
-        s and s.fitness,
-        s and s.confidence,
-        s and ("refusal" if s.confidence is None else "refusal+confidence"),
-        s and s.n_samples,
-        f.safety.value,
-    )
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def lineage(store: Store, prompt: str, run: str | None = None) -> dict[str, Any]:
-    """One prompt, its ancestors up to the seed (nearest first) and its children.
-
-    Args:
-        prompt: id, or unique beginning of one.
-        run: name or id; default: the newest run that evaluated the prompt, else that proposed it.
-
-    Raises:
-        ConfigError: no such prompt, several, or not in that run.
-    """
-    lookup.require_text("PROMPT", prompt)
-    with store.reading() as connection:
-        prompt_id = lookup.find_prompt(connection, prompt)
-        run_id = _run_with(connection, prompt_id, run)
-        tree = _Tree(connection, run_id)
-        ancestors = []
-        met, generation = {prompt_id}, [prompt_id]
-        while generation:
-            above = [p for child in generation for p in tree.parents(child)]
-            generation = [p for p in dict.fromkeys(above) if p not in met]
-            met.update(generation)
-            ancestors += [tree.node(p) for p in generation]
-        children = [tree.node(child) for child in tree.children(prompt_id)]
-        return {
-            **tree.node(prompt_id),
-            "run": run_id,
-            "ancestors": ancestors,
-            "children": children,
-        }
-
-
-# Lineage
-
-
-class _Tree:
-    """Who descends from whom in one run."""
-
-    def __init__(self, connection: Connection, run_id: str) -> None:
-        rows = connection.execute(
-            select(
-                Proposal.proposal_index,
-                Proposal.prompt_id,
-                Proposal.strategy,
-                Proposal.operator,
-                Proposal.status,
-                Proposal.failure_kind,
-                func.coalesce(Proposal.text, Prompt.text).label("text"),
-                Evaluation.refusal_rate,
-                Evaluation.fitness,
-            )
-            .join(Prompt, Prompt.prompt_id == Proposal.prompt_id)
-            .join(
-                Evaluation,
-                and_(
-                    Evaluation.run_id == Proposal.run_id,
-                    Evaluation.proposal_index == Proposal.proposal_index,
-                ),
-                isouter=True,
-            )
-            .where(Proposal.run_id == run_id)
-            .order_by(Proposal.proposal_index)
-        ).all()
-        over = found.run_facts(connection)[run_id].over
-        if over is not None:
-            whole = found.combined(found.load_found(connection, run_id=run_id))
-            self._scores: dict[str, Any] = {f.prompt_id: f.score for f in whole}
-        else:
-            self._scores = {}
-        # A prompt that was proposed again is told by the proposal that was evaluated, else the first;
-        # what it is worth by its newest evaluation.
-        self._rows: dict[str, Any] = {}
-        for row in rows:
-            if row.operator == RESAMPLE and row.status == "evaluated" and over is None:
-                self._scores[row.prompt_id] = row
-            known = self._rows.get(row.prompt_id)
-            if known is None or (row.status == "evaluated" and known.status != "evaluated"):
-                self._rows[row.prompt_id] = row
-        by_proposal = found.load_parents(connection, [run_id])
-        self._parents = {
-            prompt: by_proposal.get((run_id, row.proposal_index), ())
-            for prompt, row in self._rows.items()
-        }
-
-    def parents(self, prompt_id: str) -> tuple[str, ...]:
-        return tuple(p for p in self._parents.get(prompt_id, ()) if p in self._rows)
-
-    def children(self, prompt_id: str) -> list[str]:
-        return [child for child, above in self._parents.items() if prompt_id in above]
-
-    def node(self, prompt_id: str) -> dict[str, Any]:
-        row = self._rows[prompt_id]
-        score = self._scores.get(prompt_id) or row
-        return {
-            "prompt_id": prompt_id,
-            "prompt": row.text,
-            "strategy": row.strategy,
-            "operator": row.operator,
-            "refusal_rate": score.refusal_rate,
-            "fitness": score.fitness,
-            "failure": row.failure_kind,
-            "parents": list(self.parents(prompt_id)),
-        }
-
-
-def _run_with(connection: Connection, prompt_id: str, run: str | None) -> str:
-    """The run in which to look at a prompt."""
-    rows = connection.execute(
-        select(Proposal.run_id, Proposal.status)
-        .join(Run, Run.run_id == Proposal.run_id)
-        .where(Proposal.prompt_id == prompt_id)
-        .order_by(Run.started_at.desc(), Run.run_id)
-    ).all()
-    with_it: list[str] = [row.run_id for row in rows]
-    if run is not None:
-        run_id = lookup.find_run(connection, run)
-        if run_id not in with_it:
-            raise ConfigError(f"--run {run}: prompt {prompt_id} is not in this run")
-        return run_id
-    if not rows:
-        raise ConfigError(f"prompt {prompt_id}: a seed that no run has come to yet")
-    evaluated: list[str] = [row.run_id for row in rows if row.status == "evaluated"]
-    return (evaluated or with_it)[0]
+    asked = Asked(run, target, strategy, min_refusal, safety, like)
+    return Query(store, asked, sort, limit).rows()
 
 
 # The file itself

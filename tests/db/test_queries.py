@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +11,9 @@ from hypothesis import strategies as st
 from db import lookup, queries
 from db.store import Store
 from evo.types import Strategy, prompt_id
-from tests.db.builders import RunBuilder, opened
+from tests.db.builders import RunBuilder
 from workers.interface import ConfigError, FailureKind
 from workers.status import ReplicaState, ReplicaStatus
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -224,7 +216,9 @@ def test_any_text_can_be_looked_for(store: Store, text: str, sort: str, limit: i
         assert all(text.lower() in prompt.lower() for prompt in found)
 
 
-def test_lineage_goes_up_to_the_seed_and_down_one_step(store: Store, run: RunBuilder) -> None:
+def test_lineage_goes_up_to_the_seed_and_down_to_the_last_leaf(
+    store: Store, run: RunBuilder
+) -> None:
     seed = run.seed("seed")
     other = run.seed("other seed")
     middle = run.evaluated("middle", (seed,))
@@ -237,6 +231,13 @@ def test_lineage_goes_up_to_the_seed_and_down_one_step(store: Store, run: RunBui
     assert [node["prompt"] for node in tree["ancestors"]] == ["middle", "other seed", "seed"]
     assert [node["prompt"] for node in tree["children"]] == ["leaf", "rejected leaf"]
     assert tree["children"][1]["refusal_rate"] is None
+    whole = queries.lineage(store, seed.prompt_id)
+    assert [node["prompt"] for node in whole["descendants"]] == [
+        "middle",
+        "cross",
+        "leaf",
+        "rejected leaf",
+    ]
     assert tree["run"] == run.run_id
     assert tree["parents"] == [middle.prompt_id, other.prompt_id]
 
@@ -255,7 +256,7 @@ def test_a_run_is_found_by_name_id_and_beginning(store: Store, run: RunBuilder) 
         ({"target": "tiny-modle"}, "did you mean 'tiny-model'"),
         ({"strategy": "violent_word"}, "did you mean 'violent_words'"),
         ({"safety": "harmles"}, "did you mean 'harmless'"),
-        ({"sort": "cliff"}, "not one of fitness"),
+        ({"sort": "depth"}, "not one of fitness"),
         ({"min_refusal": 1.5}, "between 0 and 1"),
         ({"min_refusal": float("nan")}, "between 0 and 1"),
         ({"limit": 0}, "1 or more"),
