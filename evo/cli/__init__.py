@@ -61,6 +61,7 @@ def _register() -> None:
     from evo.cli import (
         boundary,
         doctor,
+        importing,
         jobs,
         judge,
         models,
@@ -71,7 +72,19 @@ def _register() -> None:
         tactics,
     )
 
-    for module in (search, jobs, records, replay, boundary, tactics, review, judge, models, doctor):
+    for module in (
+        search,
+        jobs,
+        records,
+        importing,
+        replay,
+        boundary,
+        tactics,
+        review,
+        judge,
+        models,
+        doctor,
+    ):
         module.register(app)
 
 
