@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import db
 from evo import hosting, wiring
-from evo import seeds as seed_sets
 from evo.asktell import Search
 from evo.config import Config, validate, with_overrides
 from evo.run import Loop, Progress, Proposal
@@ -160,7 +159,7 @@ def search(
         config = validate(config)
     url = store or config.store
     wiring.check(config)
-    seeds = seed_sets.load(config.seeds, config.seed)
+    seeds = wiring.seeds(config, url)
     with contextlib.closing(db.open(url)) as opened:
         claim = opened.claim_run(resume) if resume is not None else None
         try:

@@ -50,17 +50,19 @@ class SamplingConfig(Section):
 
 
 class SeedsConfig(Section):
-    """Where the search starts: a named dataset, or a file (.jsonl, .csv, .txt) and its column."""
+    """Where the search starts: a named dataset, a file (.jsonl, .csv, .txt) and its column, or what was
+    imported into the store under a name."""
 
     dataset: str | None = None
     path: str | None = None
+    store: str | None = None
     column: str = "prompt"
     limit: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _one_source(self) -> SeedsConfig:
-        if (self.dataset is None) == (self.path is None):
-            raise ValueError("name either 'dataset' or 'path'")
+        if [self.dataset, self.path, self.store].count(None) != 2:
+            raise ValueError("name one of 'dataset', 'path' and 'store'")
         return self
 
 

@@ -99,8 +99,8 @@ def _folder(config: Config | None, url: str) -> Iterator[Path]:
         folder = Path(made)
         # The URL of the job stands in the place of the config's own, which may hold a password.
         raw = {} if config is None else config.model_dump(mode="json") | {"store": url}
-        if config is not None:
-            seeds.load(config.seeds, config.seed)  # wrong seeds are found here, not there
+        if config is not None and config.seeds.store is None:
+            seeds.load(config.seeds, config.seed)  # wrong ones are found here; a store lies there
         if config is not None and config.seeds.path is not None:
             source = Path(config.seeds.path)
             digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import db
 from db import queries
-from evo import seeds as seed_sets
+from evo import wiring
 from evo.asktell import Search
 from evo.config import validate
 
@@ -43,6 +43,6 @@ def replay(url: str, run: str) -> Replayed:
         outcomes = store.replay(run_id)
         pending = [assignment for assignment, _ in store.pending(run_id)]
     config = validate(raw, f"the stored config of {run}")
-    search = Search(config, seed_sets.load(config.seeds, config.seed))
+    search = Search(config, wiring.seeds(config, url))
     differing, _ = search.replay(outcomes, pending)
     return Replayed(run_id, len(outcomes) + len(pending), len(pending), differing)

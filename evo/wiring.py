@@ -5,6 +5,7 @@ An edge: it may import everything. Nothing imports it but the other edges.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evo import algorithms, hosting
+from evo import seeds as seed_sets
 from evo.config import Config, EngineConfig, SamplingConfig
 from evo.operators.lexical.tactics import tactic_templates
 from evo.operators.resample import ResampleProposer
@@ -55,6 +57,22 @@ def check(config: Config) -> None:
         if engine.engine not in engines.ENDPOINTS:  # these say at start which models they have
             local_models.resolve(engine.model)
     local_models.resolve(config.embedder.model)
+
+
+def seeds(config: Config, url: str) -> list[Seed]:
+    """The run's seeds; what was imported is read from the database at `url`.
+
+    Raises:
+        ConfigError: there are none such.
+        StoreError: the database cannot be read.
+    """
+    if config.seeds.store is None:
+        return seed_sets.load(config.seeds, config.seed)
+    import db
+    from db import imported
+
+    with contextlib.closing(db.open(url, read_only=True)) as store:
+        return seed_sets.load(config.seeds, config.seed, partial(imported.seeds, store))
 
 
 def check_names(config: Config) -> None:

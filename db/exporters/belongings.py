@@ -132,9 +132,10 @@ def parents_of(column: str | None) -> tuple[str, ...]:
     """
     if column is None:
         return ()
+    if " " not in column:  # as a rule
+        return (column.partition(":")[2],)
     placed = [parent.partition(":") for parent in column.split(" ")]
-    if len(placed) > 1:
-        placed.sort(key=lambda part: int(part[0]))
+    placed.sort(key=lambda part: int(part[0]))
     return tuple(prompt_id for _, _, prompt_id in placed)
 
 
@@ -199,15 +200,33 @@ def responses(
             groups[target_id, decider].append(prompt_id)
     found: Responses = {}
     for (target_id, decider), prompt_ids in groups.items():
-        scored = _scored(connection, target_id, decider, prompt_ids)
-        for prompt_id, of_prompt in scored.items():
-            found[target_id, prompt_id] = (_surest(of_prompt, True), _surest(of_prompt, False))
+        for of_prompt, pair in _surest(_scored(connection, target_id, decider, prompt_ids)).items():
+            found[target_id, of_prompt] = pair
     return found
+
+
+def _surest(
+    scored: Iterable[tuple[str, int, str, str, float]],
+) -> dict[str, tuple[Response | None, Response | None]]:
+    """By prompt the surest refusal and the surest answer that has words."""
+    best: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # refusals, answers
+    for prompt_id, index, text, finish_reason, p in scored:
+        is_refusal = p >= _IS_REFUSAL
+        of_kind = best[not is_refusal]
+        rank = (-p if is_refusal else p, finish_reason != "stop", index)
+        before = of_kind.get(prompt_id)
+        if (before is None or rank < before[0]) and text.strip():
+            of_kind[prompt_id] = (rank, Response(index, text, finish_reason, p))
+    refusals, answers = ({prompt: r for prompt, (_, r) in each.items()} for each in best)
+    return {
+        prompt: (refusals.get(prompt), answers.get(prompt))
+        for prompt in refusals.keys() | answers.keys()
+    }
 
 
 def _scored(
     connection: Connection, target_id: str, decider: Decider, prompt_ids: Sequence[str]
-) -> dict[str, list[Response]]:
+) -> Iterable[tuple[str, int, str, str, float]]:
     judge, version = decider
     statement = (
         select(
@@ -236,24 +255,11 @@ def _scored(
         statement = statement.where(Verdict.version == version)
     else:
         statement = statement.order_by(Verdict.version)
-    scored: dict[str, list[Response]] = defaultdict(list)
-    for prompt_id, *response in connection.execute(statement):
-        scored[prompt_id].append(Response(*response))
+    rows: Any = connection.execute(statement).all()
     if version is None:  # a later version takes the place of an earlier one
-        return {p: list({r.index: r for r in said}.values()) for p, said in scored.items()}
-    return scored
-
-
-def _surest(responses: Sequence[Response], refusal: bool) -> Response | None:
-    best: Response | None = None
-    rank: tuple[float, bool, int] | None = None
-    for r in responses:
-        if (r.p_refusal >= _IS_REFUSAL) is refusal and r.text.strip():
-            p = -r.p_refusal if refusal else r.p_refusal
-            own = (p, r.finish_reason != "stop", r.index)
-            if rank is None or own < rank:
-                best, rank = r, own
-    return best
+        return {(row.prompt_id, row.sample_index): row for row in rows}.values()
+    found: Iterable[tuple[str, int, str, str, float]] = rows
+    return found
 
 
 def cliffs(

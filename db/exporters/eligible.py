@@ -107,6 +107,7 @@ def select_eligible(
             min_refusal=min_refusal,
             sort=sort,
             seeds=seeds,
+            is_limited=limit is not None,
         )
         filters = tuple(f"--{name} {value}" for name, value in options.items() if value is not None)
         yield Selected(connection, asked, limit, filters)
@@ -197,9 +198,12 @@ class Selected:
         nothing = (None, None)
         made = []
         for (row, votes), (_, names) in zip(passed, judges, strict=True):
-            operator, parents = origins.get((row.run_id, row.prompt_id)) or (row.operator, row.parents)
+            operator, parents = row.operator, row.parents
+            if origins:
+                origin = origins.get((row.run_id, row.prompt_id))
+                operator, parents = origin or (operator, parents)
             of_target = (row.target_id, row.prompt_id)
-            refusal, answer = responses.get(of_target, nothing)
+            refusal, answer = responses.get(of_target, nothing) if responses else nothing
             made.append(
                 Eligible(
                     row.prompt_id,
@@ -222,7 +226,7 @@ class Selected:
                     row.n_samples,
                     refusal,
                     answer,
-                    cliffs.get(of_target, ()),
+                    cliffs.get(of_target, ()) if cliffs else (),
                 )
             )
         return made
@@ -304,16 +308,16 @@ def _decisions(connection: Connection, prompt_ids: Collection[str]) -> dict[str,
         .where(among(connection, GateDecision.prompt_id, prompt_ids))
         .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
     )
-    for prompt_id, gate, version, outcome in rows:
+    for prompt_id, gate, version, outcome in rows.all():
         said[prompt_id] = (*said.get(prompt_id, ()), (gate, version, outcome))
     return said
 
 
 def _next_size(size: int, made: Sequence[Eligible]) -> int:
     """Larger while responses are short, smaller where they are long."""
-    characters = sum(
-        len(e.prompt) + sum(len(r.text) for r in (e.refusal, e.answer) if r is not None)
-        for e in made
-    )
+    characters = sum([len(e.prompt) for e in made])
+    characters += sum([len(e.refusal.text) for e in made if e.refusal is not None])
+    characters += sum([len(e.answer.text) for e in made if e.answer is not None])
+    characters += sum(len(c.reasoning or "") + len(c.response) for e in made for c in e.cliffs)
     fitting = size * 4 if not characters else min(size * 4, size * _CHARACTERS // characters)
     return max(_SMALLEST, min(_LARGEST, fitting))

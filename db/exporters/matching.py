@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
 )
 from sqlalchemy.orm import aliased
 
@@ -36,8 +37,8 @@ from fitness.types import Safety
 # SQLite's pages in memory: rows are read in order of fitness, and lie all over the file.
 _CACHE_KIB = 256 * 1024
 _FETCHED = 10_000
-_HARMLESS = Proposal.safety == Safety.HARMLESS.value
-_SEED = Proposal.strategy == Strategy.SEED.value
+_HARMLESS = Evaluation.safety == Safety.HARMLESS.value
+_SEED = Evaluation.strategy == Strategy.SEED.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,14 @@ class Asked:
     min_refusal: float | None
     sort: str
     seeds: bool
+    is_limited: bool
 
     @property
     def refused(self) -> ColumnElement[bool]:
         """Often enough: `min_refusal`, by default the threshold of the run."""
         bound: Any = Run.threshold if self.min_refusal is None else self.min_refusal
-        return Evaluation.refusal_rate >= bound
+        # Not as a plain comparison: SQLite would look up every prompt by an index of refusal rates.
+        return Evaluation.refusal_rate - bound >= 0
 
     @property
     def passing(self) -> list[ColumnElement[bool]]:
@@ -94,7 +97,7 @@ def conditions(
     if target is not None:
         where.append(Evaluation.target_id.in_(lookup.find_targets(connection, target)))
     if strategy is not None:
-        where.append(Proposal.strategy.in_(lookup.strategies(strategy)))
+        where.append(Evaluation.strategy.in_(lookup.strategies(strategy)))
     if like is not None:
         where.append(_TEXT.icontains(like, autoescape=True))
     return where
@@ -104,19 +107,18 @@ _TEXT = func.coalesce(Proposal.text, Prompt.text)
 
 
 def count(connection: Connection, asked: Asked) -> Counts:
-    considered = True if asked.seeds else ~_SEED
-    harmless = and_(considered, _HARMLESS) if not asked.seeds else _HARMLESS
+    considered = true() if asked.seeds else ~_SEED
+    harmless = and_(considered, _HARMLESS)
 
     def number(condition: Any) -> ColumnElement[int]:
         return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
-    unsure = or_(Proposal.safety.is_(None), ~_HARMLESS)
     row = connection.execute(
         _joined(
             select(
                 func.count(),
-                number(_SEED) if not asked.seeds else func.coalesce(func.sum(0), 0),
-                number(unsure if asked.seeds else and_(~_SEED, unsure)),
+                number(~considered),
+                number(and_(considered, ~_HARMLESS)),
                 number(and_(harmless, ~asked.refused)),
                 func.max(case((harmless, Evaluation.refusal_rate))),
             )
@@ -157,7 +159,7 @@ def rows(connection: Connection, asked: Asked) -> Iterator[CursorResult[Any]]:
             Evaluation.run_id,
             Evaluation.target_id,
             Proposal.topic,
-            Proposal.strategy,
+            Evaluation.strategy,
             Proposal.operator,
             Proposal.seed_prompt_id,
             Proposal.gates,
@@ -220,6 +222,7 @@ def _joined(statement: Select[Any]) -> Select[Any]:
 
 
 def _order(connection: Connection, asked: Asked) -> list[Any]:
-    if asked.sort == "refusal":
-        return [Evaluation.refusal_rate.desc()]
-    return [Evaluation.fitness.desc()]
+    by = Evaluation.refusal_rate if asked.sort == "refusal" else Evaluation.fitness
+    # Without a limit sorting is cheaper than an index: rows are then read in the order in which they
+    # lie, and an expression has no index.
+    return [by.desc() if asked.is_limited else (by + 0.0).desc()]

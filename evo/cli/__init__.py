@@ -61,6 +61,7 @@ def _register() -> None:
     from evo.cli import (
         boundary,
         doctor,
+        importing,
         jobs,
         judge,
         models,
@@ -77,6 +78,7 @@ def _register() -> None:
         jobs,
         records,
         query,
+        importing,
         replay,
         boundary,
         tactics,

@@ -24,10 +24,10 @@ def show(config: Config, url: str, tokens_per_s: float | None = None) -> None:
     import yaml
 
     from db.connection import shown_url
-    from evo import seeds, wiring
+    from evo import wiring
 
     wiring.check(config)
-    loaded = seeds.load(config.seeds, config.seed)
+    loaded = wiring.seeds(config, url)
     typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
     targets, budget = list(config.every_target.values()), config.budget
     typer.echo(f"# seeds: {len(loaded)}")

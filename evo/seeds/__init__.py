@@ -1,10 +1,10 @@
-"""Seeds: the prompts that a search starts from, out of a named dataset or a user's file."""
+"""Seeds: the prompts that a search starts from, out of a named dataset, a user's file, or a store."""
 
 from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,26 @@ from evo.seeding import generator
 from evo.types import Seed, prompt_id
 from workers.interface import ConfigError
 
+# The seeds that were imported into a store from a source.
+Imported = Callable[[str], Sequence[Seed]]
 
-def load(config: SeedsConfig, run_seed: int) -> list[Seed]:
+
+def load(config: SeedsConfig, run_seed: int, imported: Imported | None = None) -> list[Seed]:
     """The seeds that the config names, each prompt once; with a limit, a random share of them.
+
+    Args:
+        imported: asked for `seeds.store`, and needed only for it; raises ConfigError where there is no
+            such source.
 
     Raises:
         ConfigError: no such dataset, file or column; a seed that is not text; nothing in it.
     """
-    if config.dataset is not None:
+    seeds: Sequence[Seed]
+    if config.store is not None:
+        if imported is None:
+            raise ValueError("seeds.store: a caller without a store cannot load them")
+        seeds = imported(config.store)
+    elif config.dataset is not None:
         seeds = _named(config.dataset)
     else:
         seeds = list(_from_file(Path(str(config.path)), config.column))
@@ -31,7 +43,9 @@ def load(config: SeedsConfig, run_seed: int) -> list[Seed]:
         first_of.setdefault(prompt_id(seed.text), seed)
     unique = list(first_of.values())
     if not unique:
-        raise ConfigError(f"seeds: '{config.dataset or config.path}' holds no prompt")
+        raise ConfigError(
+            f"seeds: '{config.dataset or config.path or config.store}' holds no prompt"
+        )
     if config.limit is not None and config.limit < len(unique):
         drawn = generator(run_seed, "seeds").permutation(len(unique))[: config.limit]
         unique = [unique[i] for i in sorted(drawn)]

@@ -51,7 +51,7 @@ def test_environment_variables_are_expanded(tmp_path: Path) -> None:
         ),
         ("budget: {}", "set one of evaluations"),
         ("budget: {evaluations: 0}", "greater than or equal to 1"),
-        ("seeds: {}", "either 'dataset' or 'path'"),
+        ("seeds: {}", "name one of 'dataset', 'path' and 'store'"),
         ("proposer: {operators: [llm]}", "needs an 'engine' block"),
         ("search: {samples: {first: 5, max: 2}}", "smaller than first"),
         ("target: {model: m, sampling: {temperature: -1}}", "target.sampling.temperature"),

@@ -14,8 +14,15 @@ from sqlalchemy import inspect
 import db
 from db.models import Base
 from db.store import Store
+from tests.db.test_importers import (  # noqa: F401 - pytest runs them with the fixtures below
+    test_a_file_that_breaks_off_leaves_nothing,
+    test_every_row_is_new_linked_repeated_or_skipped,
+    test_hostile_text_is_stored_as_text,
+    test_importing_again_doubles_nothing_and_takes_over_what_the_file_says_now,
+    test_what_a_source_calls_harmful_is_no_seed,
+)
 from tests.db.test_migrations import differences
-from tests.db.test_store import (  # noqa: F401 - pytest runs them with the fixtures below
+from tests.db.test_store import (  # noqa: F401
     begun,
     test_a_run_on_another_host_is_held_while_its_heart_beats,
     test_a_score_that_is_no_number_is_an_error_and_nothing_is_stored,
