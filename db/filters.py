@@ -29,6 +29,8 @@ P = aliased(Proposal)
 T = aliased(Prompt)
 R = aliased(Run)
 M = aliased(Target)
+# As the index of these says it, or it would not be used.
+NOT_HARMLESS: ColumnElement[bool] = P.safety != literal_column("'harmless'")
 SPELLING: ColumnElement[str] = func.coalesce(P.text, T.text)
 
 
@@ -176,7 +178,7 @@ def turned_away(dialect: str, asked: Filters) -> ColumnElement[bool]:
     """What a proposal must fulfil that a gate turned away; its target is that of its run."""
     found: list[Any] = [
         P.safety == asked.safety,
-        P.safety != literal_column("'harmless'"),  # as the index says it
+        NOT_HARMLESS,
         P.status == "failed",
     ]
     if asked.run_id is not None:

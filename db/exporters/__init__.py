@@ -1,113 +1,254 @@
 """Datasets from the record, for `datasets`, TRL and LLaMA-Factory. One file a format.
 
-Same store, same options: same bytes. Prompts come from `eligible` alone.
+Same store, same options: same bytes. Prompts come from `eligible` alone, and stream: what is held in
+memory does not grow with their number.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from db.exporters import dpo, folder, sft, test
-from db.exporters.card import card
-from db.exporters.eligible import select_eligible
-from db.exporters.formats import Format, Row
+from db.exporters import (
+    card,
+    cliff,
+    dpo,
+    folder,
+    kto,
+    plan,
+    refusal_tokens,
+    sft,
+    sharegpt,
+    test,
+)
+from db.exporters.eligible import Eligible, Selected, select_eligible
+from db.exporters.files import SplitFiles, Written
+from db.exporters.formats import Config, complete
+from db.exporters.plan import Benchmark, Embed, Plan
+from db.exporters.tally import Tally
 from workers.interface import ConfigError
 
 if TYPE_CHECKING:
     from db.store import Store
 
-FORMATS: Mapping[str, Format] = {m.FORMAT.name: m.FORMAT for m in (test, sft, dpo)}
+__all__ = ["ALL", "FORMATS", "Benchmark", "export", "rows"]
+
+# The configs of each format.
+FORMATS: Mapping[str, tuple[Config, ...]] = {
+    "test": (test.CONFIG,),
+    "sft": (sft.CONFIG,),
+    "dpo": (dpo.CONFIG,),
+    "kto": (kto.CONFIG,),
+    "sharegpt": (sharegpt.SFT, sharegpt.DPO),
+    "refusal-tokens": (refusal_tokens.SINGLE, refusal_tokens.CATEGORY),
+    "cliff": (cliff.CONFIG,),
+}
 ALL = "all"
 
 
-def rows(store: Store, format: str, **options: Any) -> list[Row]:
-    """The rows of one format, best first; may be none.
+def rows(store: Store, format: str, **options: Any) -> list[dict[str, Any]]:
+    """The rows of one format, or of one config by name, best first; may be none. Holds them all.
 
     Args:
         options: those of `eligible.select_eligible`: run, target, strategy, min_refusal, like, sort,
             limit, seeds.
+
+    Raises:
+        ConfigError: as `export`; or a format of several configs.
     """
-    chosen = _format(format)
-    made = (chosen.row(e) for e in select_eligible(store, **options).eligible)
-    return [row for row in made if row is not None]
+    by_name = {config.name: config for configs in FORMATS.values() for config in configs}
+    config = by_name.get(format)
+    if config is None:
+        names = ", ".join(each.name for each in _configs(format))
+        raise ConfigError(f"format '{format}' is several configs; ask for one of {names}")
+    made: list[dict[str, Any]] = []
+    with select_eligible(store, **options) as selected:
+        for prompts in selected.batches(config.reads):
+            columns = config.columns(prompts)
+            made += [
+                {name: _plain(value) for name, value in zip(columns, row, strict=True)}
+                for row in zip(*columns.values(), strict=True)
+            ]
+    return made
 
 
-def export(store: Store, format: str, out: str | Path, **options: Any) -> dict[str, Any]:
-    """Write a folder that `datasets.load_dataset(out, format)` reads, with its card.
+def export(
+    store: Store,
+    format: str,
+    out: str | Path,
+    *,
+    split: Mapping[str, float] | None = None,
+    seed: int = 0,
+    against: Benchmark | str | None = None,
+    drop_contaminated: bool = False,
+    embed: Embed | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Write a folder that `datasets.load_dataset(out, config)` reads, with its card.
 
     Args:
-        format: one of `FORMATS`, or "all": each that has rows as one config.
+        format: one of `FORMATS`, or "all": each config that has rows.
         out: a folder that does not exist yet.
+        split: shares by name of the side; prompts of one lineage and near-duplicates stay on one side.
+        seed: of the split.
+        against: prompts that the export should not hold; a name is that of a source in the store.
+        drop_contaminated: leave out what `against` holds, not only name it in the card.
+        embed: makes vectors of those prompts of `against` that have none in the store.
         options: as for `rows`.
 
     Returns:
-        format, out, rows and left_out (by format), sha256 of the rows.
+        format, out, rows (by config), left_out (prompts by config), splits (rows by config and split),
+        contaminated (None where nothing was compared), sha256 of the rows.
 
     Raises:
         ConfigError: `out` exists, or nothing may be exported; the message says what to relax.
         StoreError: the folder cannot be written; nothing is left behind.
     """
-    wanted = list(FORMATS.values()) if format == ALL else [_format(format)]
+    configs = [c for each in FORMATS.values() for c in each] if format == ALL else _configs(format)
     out = Path(out)
     folder.require_new(out)
-    selected = select_eligible(store, **options)
-    selected.require_some()
-    files: dict[str, bytes] = {}
-    data_files, counts, left_out = {}, {}, {}
-    content = hashlib.sha256()
-    for each in wanted:
-        made = [row for e in selected.eligible if (row := each.row(e)) is not None]
-        counts[each.name] = len(made)
-        left_out[each.name] = len(selected.eligible) - len(made)
-        if not made:
-            continue
-        path = f"data/{each.name}/{each.split}-00000-of-00001.parquet"
-        lines = _jsonl(made)
-        files |= {path: _parquet(made, each.schema), f"data/{each.name}/{each.name}.jsonl": lines}
-        data_files[each.name] = path
-        content.update(f"{each.name}\n".encode() + lines)
-    present = [each for each in wanted if each.name in data_files]
-    if not present:
-        raise ConfigError(
-            f"nothing to export: none of the {len(selected.eligible)} prompts has {wanted[0].needs}; "
-            "lower --min-refusal, or search with more samples"
+    with select_eligible(store, **options) as selected, folder.new(out) as part:
+        planned = Plan()
+        if split is not None or against is not None:
+            benchmark = _benchmark(selected, against)
+            planned = plan.make(
+                selected, split, seed, benchmark, drop=drop_contaminated, embed=embed
+            )
+        writing = _Writing(part, configs, planned)
+        try:
+            writing.walk(selected)
+            writing.require_some(selected)
+            written = writing.close()
+        finally:
+            writing.abandon()
+        content = _content(written)
+        digests = {path: digest for w in written for path, digest in w.sha256.items()}
+        info = sharegpt.dataset_info({(w.config, w.split): w.jsonl for w in written})
+        if info is not None:
+            folder.write(part / sharegpt.INFO, info.encode())
+            digests[sharegpt.INFO] = hashlib.sha256(info.encode()).hexdigest()
+        present = [c for c in configs if any(w.config == c.name for w in written)]
+        text = card.card(
+            present, written, writing.left_out, writing.tally, selected, planned, digests, content
         )
-    digests = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
-    text = card(present, data_files, counts, left_out, selected, digests, content.hexdigest())
-    folder.write(out, {"README.md": text.encode(), **files})
+        folder.write(part / "README.md", text.encode())
     return {
         "format": format,
         "out": str(out),
-        "rows": counts,
-        "left_out": left_out,
-        "sha256": content.hexdigest(),
+        "rows": {c.name: sum(w.rows for w in written if w.config == c.name) for c in configs},
+        "left_out": writing.left_out,
+        "splits": {
+            c.name: {w.split: w.rows for w in written if w.config == c.name} for c in present
+        },
+        "contaminated": None if planned.benchmark is None else len(planned.known),
+        "sha256": content,
     }
 
 
-def _format(name: str) -> Format:
-    if name not in FORMATS:
+class _Writing:
+    """The files of one export."""
+
+    def __init__(self, part: Path, configs: Sequence[Config], planned: Plan) -> None:
+        self._part, self._configs, self._plan = part, configs, planned
+        self._files: dict[tuple[str, str], SplitFiles] = {}
+        self.left_out = {config.name: 0 for config in configs}
+        self.tally = Tally()
+
+    def walk(self, selected: Selected) -> None:
+        reads = frozenset().union(*(config.reads for config in self._configs))
+        place = 0
+        for prompts in selected.batches(reads):
+            for split, some in self._sides(prompts, place).items():
+                self.tally.add(some)
+                for config in self._configs:
+                    self._write(config, split, some)
+            place += len(prompts)
+
+    def _sides(self, prompts: Sequence[Eligible], place: int) -> dict[str | None, list[Eligible]]:
+        """The prompts by name of the side; None where there is no split."""
+        if self._plan.side is None:
+            return {None: list(prompts)}
+        side = self._plan.side[place : place + len(prompts)].tolist()
+        names: Sequence[str | None] = self._plan.sides or (None,)
+        return {
+            name: [e for e, own in zip(prompts, side, strict=True) if own == number]
+            for number, name in enumerate(names)
+        }
+
+    def _write(self, config: Config, split: str | None, prompts: Sequence[Eligible]) -> None:
+        table = config.own(prompts)
+        self.left_out[config.name] += len(prompts) - len({e.prompt_id for e in table.prompts})
+        if not table.prompts:
+            return
+        name = split or config.split
+        if (config.name, name) not in self._files:
+            jsonl = f"{config.name}.jsonl" if split is None else f"{config.name}-{split}.jsonl"
+            self._files[config.name, name] = SplitFiles(
+                self._part, config.name, name, config.schema, jsonl
+            )
+        self._files[config.name, name].write(complete(table))
+
+    def require_some(self, selected: Selected) -> None:
+        """Raise ConfigError when there is nothing to write, with what to relax."""
+        selected.require_some()
+        if not self.tally.n:
+            raise ConfigError(
+                f"nothing to export: all {selected.n} prompts are in {self._plan.benchmark}; leave "
+                "--drop-contaminated out"
+            )
+        if not self._files:
+            first = self._configs[0]
+            raise ConfigError(
+                f"nothing to export: none of the {self.tally.n} prompts has {first.needs}; "
+                f"{first.mend}"
+            )
+
+    def close(self) -> list[Written]:
+        """Everything on disk, in order of config and split."""
+        names = self._plan.sides
+        order = {name: number for number, name in enumerate(names)}
+        keys = sorted(
+            self._files,
+            key=lambda key: (
+                [c.name for c in self._configs].index(key[0]),
+                order.get(key[1], 0),
+            ),
+        )
+        return [self._files[key].close() for key in keys]
+
+    def abandon(self) -> None:
+        for files in self._files.values():
+            files.abandon()
+
+
+def _benchmark(selected: Selected, against: Benchmark | str | None) -> Benchmark | None:
+    if not isinstance(against, str):
+        return against
+    found = plan.stored_benchmark(selected.connection, against)
+    if found is None:
+        raise ConfigError(
+            f"--against {against}: neither a file nor a source in this database; "
+            "`evocliff import FILE` brings one in"
+        )
+    return found
+
+
+def _content(written: Sequence[Written]) -> str:
+    lines = "".join(f"{w.config} {w.split} {w.content}\n" for w in written)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _configs(format: str) -> Sequence[Config]:
+    if format not in FORMATS:
         known = [*FORMATS, ALL]
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(format, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"--format {name}: not one of {', '.join(known)}{hint}")
-    return FORMATS[name]
-
-
-def _jsonl(made: Sequence[Row]) -> bytes:
-    # Escaped to ASCII: some characters inside prompts end a line for some readers.
-    return "".join(json.dumps(row) + "\n" for row in made).encode("ascii")
-
-
-def _parquet(made: Sequence[Row], schema: pa.Schema) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(made), schema=schema), buffer, compression="zstd")
-    return buffer.getvalue()
+        raise ConfigError(f"--format {format}: not one of {', '.join(known)}{hint}")
+    return FORMATS[format]

@@ -1,108 +1,76 @@
 """The one door through which prompts leave: what every safety gate of its run called harmless.
 
-Knows what may be exported and what belongs to it (seed, target, responses); knows nothing of
-formats and files. Every exporter gets its prompts here and nowhere else.
+Knows what may be exported; knows nothing of formats and files. Every exporter gets its prompts here and
+nowhere else. `db.exporters.matching` has the statement, `belongings` what belongs to a prompt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
 from db import found as finding
 from db import lookup
-from db.found import Found
-from db.models import Prompt, Target
-from fitness.types import JudgedSample, Safety, Score
-from workers.interface import ConfigError, Sample
+from db.among import among
+from db.exporters import belongings, matching
+from db.exporters.belongings import CliffRow, Response, SeedRow, TargetRow
+from db.exporters.matching import Counts
+from db.found import RunFacts
+from db.models import GateDecision
+from db.safety import HUMAN, combine, own_decisions
+from fitness import types as fitness_types
+from fitness.types import Safety
+from workers.interface import ConfigError
 
 if TYPE_CHECKING:
     from db.store import Store
 
-_CHUNK = 500
-# From this probability on, the run's first judge calls a response a refusal.
-_IS_REFUSAL = 0.5
+# Prompts of a batch, and the characters of their responses from which on batches become smaller.
+_LARGEST, _SMALLEST = 10_000, 100
+_CHARACTERS = 32_000_000
+# Patterns of decisions that are remembered; there are few, whatever the number of prompts.
+_PATTERNS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class SeedRow:
-    """Where a prompt descends from."""
+class Reads(Enum):
+    """What a format reads besides the prompt."""
 
-    text: str
-    source: str | None
-    licence: str | None
+    RESPONSES = auto()
+    CLIFFS = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class TargetRow:
-    """The model that refused the prompt."""
-
-    target_id: str
-    model: str
-    revision: str
-    adapter: str | None
-    system_prompt: str | None
-    temperature: float
-    top_p: float
-    max_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Eligible:
+class Eligible(NamedTuple):
     """A prompt that may leave. `refusal` and `answer` are the target's own responses to it: the one
     that the run's first judge is surest is a refusal, and the one it is surest is none."""
 
-    found: Found
-    score: Score
+    prompt_id: str
+    prompt: str
+    topic: str | None
+    run: RunFacts
+    strategy: str
+    operator: str
+    parents: tuple[str, ...]
+    seed_id: str | None
     seed: SeedRow
     target: TargetRow
     judges: tuple[str, ...]  # name@version
     gates: tuple[str, ...]  # name@version:outcome
-    refusal: Sample | None
-    answer: Sample | None
+    embedder: str | None
+    fitness: float
+    refusal_rate: float
+    refusal_low: float
+    refusal_high: float
+    n_samples: int
+    refusal: Response | None = None
+    answer: Response | None = None
+    cliffs: tuple[CliffRow, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
-    """What may leave, in order, and how many prompts were stopped on the way and why."""
-
-    eligible: tuple[Eligible, ...]
-    matched: int  # evaluated prompts that the filters of the query let through
-    seeds: int
-    not_harmless: int
-    below: int  # refused too seldom
-    merged: int  # the same prompt in another run or on another target
-    beyond_limit: int
-    highest: float | None  # refusal rate among the harmless ones
-    filters: tuple[str, ...]  # the options that were given
-
-    def require_some(self) -> None:
-        """Raise ConfigError, naming what to relax, when there is nothing."""
-        if self.eligible:
-            return
-        given = ", ".join(self.filters)
-        if not self.matched:
-            mend = f"matches {given}; relax it" if given else "is stored yet; run a search first"
-            raise ConfigError(f"nothing to export: no evaluated prompt {mend}")
-        if self.matched == self.seeds:
-            raise ConfigError(
-                f"nothing to export: all {self.matched} matching prompts are seeds; add --seeds, "
-                "or search further"
-            )
-        if self.highest is None:
-            raise ConfigError(
-                f"nothing to export: none of the {self.not_harmless} matching prompts is called "
-                f"harmless by every gate of its run; {f'relax {given}' if given else 'search further'}"
-            )
-        raise ConfigError(
-            f"nothing to export: none of the {self.below} harmless prompts is refused often enough "
-            f"(the highest refusal rate is {self.highest:.2f}); lower --min-refusal"
-        )
-
-
+@contextlib.contextmanager
 def select_eligible(
     store: Store,
     *,
@@ -115,149 +83,241 @@ def select_eligible(
     sort: str = "fitness",
     limit: int | None = None,
     seeds: bool = False,
-) -> Selected:
-    """The prompts that may leave; the options are those of `db.queries.query`.
+) -> Iterator[Selected]:
+    """The prompts that may leave; the options are those of `evocliff query`.
 
     A prompt passes when every gate of its run called it harmless (a run without gates passes
     nothing), no gate of any run called it harmful, and its refusal rate reaches `min_refusal`,
-    by default its run's threshold. The same prompt leaves once, as its best row by `sort`.
+    by default its run's threshold. What people said goes before all gates. The same prompt leaves
+    once, as its best row by `sort`.
 
     Raises:
-        ConfigError: as `db.queries.query`; or `safety` is something else than harmless.
+        ConfigError: an unknown run, target, strategy or order; `safety` is something else than
+            harmless.
     """
     if safety not in (None, Safety.HARMLESS.value):
         raise ConfigError(f"--safety {safety}: only harmless prompts are exported")
     lookup.require_order(sort, limit)
+    if min_refusal is not None:
+        lookup.require_rate(min_refusal)
     options = {"run": run, "target": target, "strategy": strategy, "like": like}
     with store.reading() as connection:
-        matched = finding.select_found(
-            connection, run=run, target=target, strategy=strategy, like=like
+        asked = matching.Asked(
+            where=matching.conditions(connection, **options),
+            min_refusal=min_refusal,
+            sort=sort,
+            seeds=seeds,
+            is_limited=limit is not None,
         )
-        if min_refusal is not None:
-            lookup.require_rate(min_refusal)
-        candidates = [f for f in matched if seeds or not f.is_seed]
-        harmless = [f for f in candidates if _is_harmless(f)]
-        refused = [(f, s) for f in harmless if (s := f.score) and _is_refused(f, s, min_refusal)]
-        novelty = finding.novelty(connection, [f for f, _ in refused]) if sort == "novelty" else {}
-        scores = {id(f): s for f, s in refused}
-        once: dict[str, Found] = {}
-        for found in finding.ordered([f for f, _ in refused], sort, novelty):
-            once.setdefault(found.prompt_id, found)
-        chosen = list(once.values())[:limit]
-        eligible = _complete(connection, [(f, scores[id(f)]) for f in chosen])
-    rates = [f.score.refusal_rate for f in harmless if f.score]
-    return Selected(
-        eligible=tuple(eligible),
-        matched=len(matched),
-        seeds=len(matched) - len(candidates),
-        not_harmless=len(candidates) - len(harmless),
-        below=len(harmless) - len(refused),
-        merged=len(refused) - len(once),
-        beyond_limit=len(once) - len(chosen),
-        highest=max(rates, default=None),
-        filters=tuple(f"--{name} {value}" for name, value in options.items() if value is not None),
-    )
+        filters = tuple(f"--{name} {value}" for name, value in options.items() if value is not None)
+        yield Selected(connection, asked, limit, filters)
 
 
-def _is_harmless(found: Found) -> bool:
-    """Asked again here, and of the decisions themselves: nothing else stands between a prompt and
-    the world. People win over gates, and all of them must agree."""
-    if found.people:
-        return all(d.outcome is Safety.HARMLESS for d in found.people)
-    spoken = {d.gate for d in found.gates if d.outcome is Safety.HARMLESS}
-    return (
-        found.safety is Safety.HARMLESS
-        and not found.disputed
-        and bool(found.run.gates)
-        and spoken >= set(found.run.gates)
-    )
+class Selected:
+    """What may leave, in order, batch by batch, and how many prompts were stopped and why."""
 
+    def __init__(
+        self,
+        connection: Connection,
+        asked: matching.Asked,
+        limit: int | None,
+        filters: tuple[str, ...],
+    ) -> None:
+        self.connection = connection
+        self.counts: Counts = matching.count(connection, asked)
+        self._asked, self._limit, self._filters = asked, limit, filters
+        self._door = _Door(finding.run_facts(connection))
+        self.n = 0  # of the last walk through the batches
+        self.merged = 0  # the same prompt in another run or on another target
+        self.refused_at_the_door = 0  # some gate of another run called it harmful
 
-def _is_refused(found: Found, score: Score, min_refusal: float | None) -> bool:
-    return score.refusal_rate >= (found.run.threshold if min_refusal is None else min_refusal)
+    @property
+    def not_harmless(self) -> int:
+        return self.counts.not_harmless + self.refused_at_the_door
 
+    @property
+    def beyond_limit(self) -> int:
+        if self._limit is None or self.n < self._limit:
+            return 0
+        return matching.count_prompts(self.connection, self._asked) - self.n
 
-def _complete(connection: Connection, chosen: Sequence[tuple[Found, Score]]) -> list[Eligible]:
-    found = [f for f, _ in chosen]
-    samples = finding.judged_samples(connection, found)
-    seeds = _seeds(connection, {f.seed_prompt_id for f in found if f.seed_prompt_id})
-    targets = _targets(connection, {f.target_id for f in found if f.target_id})
-    made = []
-    for f, score in chosen:
-        judged = samples.get((f.target_id or "", f.prompt_id), [])
-        refusal, answer = _responses(f, judged)
-        made.append(
-            Eligible(
-                found=f,
-                score=score,
-                seed=seeds.get(f.seed_prompt_id or "", SeedRow("", None, None)),
-                target=targets[f.target_id or ""],
-                judges=_judges(f, judged),
-                gates=tuple(
-                    f"{d.gate}@{d.version}:{d.outcome.value}" for d in (*f.gates, *f.people)
-                ),
-                refusal=refusal,
-                answer=answer,
+    def embedder(self) -> str | None:
+        """The one that most of the prompts were embedded by."""
+        return matching.embedder(self.connection, self._asked)
+
+    def batches(self, reads: Collection[Reads] = ()) -> Iterator[list[Eligible]]:
+        """The prompts, best first, in lists that hold a bounded number of characters. Each walk gives
+        the same prompts in the same order."""
+        self.n = self.merged = self.refused_at_the_door = 0
+        size = _SMALLEST
+        with matching.rows(self.connection, self._asked) as result:
+            again: set[str] = set()
+            while rows := result.fetchmany(size):
+                passed = self._passed(rows, again)
+                if self._limit is not None:
+                    passed = passed[: self._limit - self.n]
+                made = self._complete(passed, reads)
+                self.n += len(made)
+                if made:
+                    yield made
+                if self._limit is not None and self.n >= self._limit:
+                    return
+                size = _next_size(size, made)
+
+    def _passed(self, rows: Sequence[Any], again: set[str]) -> list[tuple[Any, tuple[str, ...]]]:
+        """The rows that the door lets through, each prompt once, with the votes."""
+        decisions = _decisions(self.connection, {r.prompt_id for r in rows})
+        passed = []
+        for row in rows:
+            if row.is_repeated and row.prompt_id in again:
+                self.merged += 1
+                continue
+            votes = self._door.votes(row, decisions.get(row.prompt_id, ()))
+            if votes is None:
+                self.refused_at_the_door += 1
+                continue
+            if row.is_repeated:
+                again.add(row.prompt_id)
+            passed.append((row, votes))
+        return passed
+
+    def _complete(
+        self, passed: Sequence[tuple[Any, tuple[str, ...]]], reads: Collection[Reads]
+    ) -> list[Eligible]:
+        rows = [row for row, _ in passed]
+        facts = self._door.facts
+        origins = belongings.origins(self.connection, rows)
+        seeds = belongings.seeds(self.connection, {r.seed_prompt_id for r in rows})
+        targets = belongings.targets(self.connection, {r.target_id for r in rows})
+        judges = belongings.judges(self.connection, rows, facts)
+        responses: belongings.Responses = {}
+        if Reads.RESPONSES in reads:
+            deciding = [(r.target_id, r.prompt_id, decider) for r, (decider, _) in zip(rows, judges, strict=True)]
+            responses = belongings.responses(self.connection, deciding)
+        cliffs = belongings.cliffs(self.connection, rows) if Reads.CLIFFS in reads else {}
+        nothing = (None, None)
+        made = []
+        for (row, votes), (_, names) in zip(passed, judges, strict=True):
+            operator, parents = row.operator, row.parents
+            if origins:
+                origin = origins.get((row.run_id, row.prompt_id))
+                operator, parents = origin or (operator, parents)
+            of_target = (row.target_id, row.prompt_id)
+            refusal, answer = responses.get(of_target, nothing) if responses else nothing
+            made.append(
+                Eligible(
+                    row.prompt_id,
+                    row.text,
+                    row.topic,
+                    facts[row.run_id],
+                    row.strategy,
+                    operator,
+                    belongings.parents_of(parents),
+                    row.seed_prompt_id,
+                    seeds.get(row.seed_prompt_id, _NO_SEED),
+                    targets[row.target_id],
+                    names,
+                    votes,
+                    row.embedder,
+                    row.fitness,
+                    row.refusal_rate,
+                    row.refusal_low,
+                    row.refusal_high,
+                    row.n_samples,
+                    refusal,
+                    answer,
+                    cliffs.get(of_target, ()) if cliffs else (),
+                )
             )
+        return made
+
+    def require_some(self) -> None:
+        """After a walk: raise ConfigError, naming what to relax, when nothing could leave."""
+        if self.n:
+            return
+        given, counts = ", ".join(self._filters), self.counts
+        if not counts.matched:
+            mend = f"matches {given}; relax it" if given else "is stored yet; run a search first"
+            raise ConfigError(f"nothing to export: no evaluated prompt {mend}")
+        if counts.matched == counts.seeds:
+            raise ConfigError(
+                f"nothing to export: all {counts.matched} matching prompts are seeds; add --seeds, "
+                "or search further"
+            )
+        if counts.highest is None or self.refused_at_the_door:
+            raise ConfigError(
+                f"nothing to export: none of the {self.not_harmless} matching prompts is called "
+                f"harmless by every gate; {f'relax {given}' if given else 'search further'}"
+            )
+        raise ConfigError(
+            f"nothing to export: none of the {counts.below} harmless prompts is refused often enough "
+            f"(the highest refusal rate is {counts.highest:.2f}); lower --min-refusal"
         )
-    return made
 
 
-def _judges(found: Found, samples: Sequence[JudgedSample]) -> tuple[str, ...]:
-    """The run's judges as name@version; a version that was not stored is taken from the verdicts."""
-    said = sorted({(v.judge, v.version) for s in samples for v in s.verdicts})
-    names = []
-    for name, version in found.judges:
-        versions = [version] if version else [v for judge, v in said if judge == name]
-        names += [f"{name}@{v}" for v in versions]
-    return tuple(names)
+_NO_SEED = SeedRow("", None, None)
+_Pattern = tuple[tuple[str, str, str], ...]  # (gate, version, outcome) by gate and version
 
 
-def _responses(
-    found: Found, samples: Sequence[JudgedSample]
-) -> tuple[Sample | None, Sample | None]:
-    """The surest refusal and the surest answer; where two are as sure, a finished one, then the first."""
-    scored = [
-        (p, judged.sample)
-        for judged in samples
-        if judged.sample.text.strip() and (p := _p_refusal(found, judged)) is not None
-    ]
+class _Door:
+    """Asks the decisions themselves: nothing else stands between a prompt and the world. People win
+    over gates, and all of them must agree."""
 
-    def later(sample: Sample) -> tuple[bool, int]:
-        return (sample.finish_reason != "stop", sample.index)
+    def __init__(self, facts: dict[str, RunFacts]) -> None:
+        self.facts = facts
+        self._known: dict[tuple[str, str | None, _Pattern], tuple[str, ...] | None] = {}
 
-    refusals = sorted(
-        ((-p, *later(s), s) for p, s in scored if p >= _IS_REFUSAL), key=lambda r: r[:3]
+    def votes(self, row: Any, pattern: _Pattern) -> tuple[str, ...] | None:
+        """Who vouched for the prompt, as name@version:outcome; None when it must stay."""
+        key = (row.run_id, row.gates, pattern)
+        if key not in self._known:
+            if len(self._known) >= _PATTERNS:
+                self._known.clear()
+            self._known[key] = self._asked(*key)
+        return self._known[key]
+
+    def _asked(self, run_id: str, stored: str | None, pattern: _Pattern) -> tuple[str, ...] | None:
+        run_gates = self.facts[run_id].gates
+        decisions = [
+            fitness_types.GateDecision(gate, version, Safety(outcome), None)
+            for gate, version, outcome in pattern
+        ]
+        own = own_decisions(stored, run_gates, decisions)
+        people = tuple(d for d in decisions if d.gate.startswith(HUMAN))
+        if people:
+            passes = all(d.outcome is Safety.HARMLESS for d in people)
+        else:
+            spoken = {d.gate for d in own if d.outcome is Safety.HARMLESS}
+            passes = (
+                combine(run_gates, own, people) is Safety.HARMLESS
+                and not any(d.outcome is Safety.HARMFUL for d in decisions)
+                and bool(run_gates)
+                and spoken >= set(run_gates)
+            )
+        if not passes:
+            return None
+        return tuple(f"{d.gate}@{d.version}:{d.outcome.value}" for d in (*own, *people))
+
+
+def _decisions(connection: Connection, prompt_ids: Collection[str]) -> dict[str, _Pattern]:
+    said: dict[str, _Pattern] = {}
+    rows = connection.execute(
+        select(
+            GateDecision.prompt_id, GateDecision.gate, GateDecision.version, GateDecision.outcome
+        )
+        .where(among(connection, GateDecision.prompt_id, prompt_ids))
+        .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
     )
-    answers = sorted(((p, *later(s), s) for p, s in scored if p < _IS_REFUSAL), key=lambda r: r[:3])
-    return (refusals[0][-1] if refusals else None, answers[0][-1] if answers else None)
+    for prompt_id, gate, version, outcome in rows.all():
+        said[prompt_id] = (*said.get(prompt_id, ()), (gate, version, outcome))
+    return said
 
 
-def _p_refusal(found: Found, judged: JudgedSample) -> float | None:
-    """What the judge that decided in the run said; of several versions the last one that scored."""
-    if not found.judges:
-        return None
-    decider, version = found.judges[0]
-    said = [
-        v.p_refusal
-        for v in judged.verdicts
-        if v.judge == decider and version in (None, v.version) and v.p_refusal is not None
-    ]
-    return said[-1] if said else None
-
-
-def _seeds(connection: Connection, prompt_ids: set[str]) -> dict[str, SeedRow]:
-    rows: dict[str, SeedRow] = {}
-    wanted = sorted(prompt_ids)
-    for start in range(0, len(wanted), _CHUNK):
-        for r in connection.execute(
-            select(Prompt.__table__).where(Prompt.prompt_id.in_(wanted[start : start + _CHUNK]))
-        ):
-            rows[r.prompt_id] = SeedRow(r.text, r.source, r.licence)
-    return rows
-
-
-def _targets(connection: Connection, target_ids: set[str]) -> Mapping[str, TargetRow]:
-    names: list[Any] = [getattr(Target, name) for name in TargetRow.__dataclass_fields__]
-    rows = connection.execute(select(*names).where(Target.target_id.in_(sorted(target_ids))))
-    return {r.target_id: TargetRow(*r) for r in rows}
+def _next_size(size: int, made: Sequence[Eligible]) -> int:
+    """Larger while responses are short, smaller where they are long."""
+    characters = sum([len(e.prompt) for e in made])
+    characters += sum([len(e.refusal.text) for e in made if e.refusal is not None])
+    characters += sum([len(e.answer.text) for e in made if e.answer is not None])
+    characters += sum(len(c.reasoning or "") + len(c.response) for e in made for c in e.cliffs)
+    fitting = size * 4 if not characters else min(size * 4, size * _CHARACTERS // characters)
+    return max(_SMALLEST, min(_LARGEST, fitting))

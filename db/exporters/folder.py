@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from workers.interface import ConfigError, StoreError
@@ -17,12 +18,13 @@ def require_new(out: Path) -> None:
         raise ConfigError(f"--out {out}: exists already; name a new folder, or remove this one")
 
 
-def write(out: Path, files: Mapping[str, bytes]) -> None:
-    """Write files, by their path inside the folder, beside `out` and rename when all are on disk.
+@contextlib.contextmanager
+def new(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to write into; it becomes `out` when the block ends without an error.
 
     Raises:
         ConfigError: `out` exists.
-        StoreError: it cannot be written; nothing is left behind.
+        StoreError: it cannot be written, or a write inside the block failed; nothing is left behind.
     """
     require_new(out)
     above = _missing_above(out)
@@ -31,8 +33,7 @@ def write(out: Path, files: Mapping[str, bytes]) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".part", dir=out.parent))
         part.chmod(0o777 & ~_umask())  # mkdtemp makes it for its owner alone
-        for name, content in files.items():
-            _write_file(part / name, content)
+        yield part
         require_new(out)
         part.rename(out)
     except BaseException as error:
@@ -47,7 +48,8 @@ def write(out: Path, files: Mapping[str, bytes]) -> None:
         raise
 
 
-def _write_file(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """One file, on disk when the call returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(content)

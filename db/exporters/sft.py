@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from db.exporters.eligible import Eligible
-from db.exporters.formats import MESSAGES, Format, Row, asked, provenance, said, schema
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from db.exporters.eligible import Eligible, Reads
+from db.exporters.formats import MESSAGES, Config, Table, answered, asked, said, schema
 
 
-def _row(e: Eligible) -> Row | None:
-    if e.answer is None:
-        return None
-    return {"messages": [*asked(e), said(e.answer)], **provenance(e)}
+def _own(prompts: Sequence[Eligible]) -> Table:
+    kept = answered(prompts)
+    columns = {
+        "messages": [[*asked(e), said(answer.text)] for e, answer in kept],
+        "sample": [answer.index for _, answer in kept],
+    }
+    return Table([e for e, _ in kept], columns)
 
 
-FORMAT = Format(
+CONFIG = Config(
     name="sft",
     split="train",
-    schema=schema(("messages", MESSAGES)),
-    row=_row,
+    schema=schema(("messages", MESSAGES), ("sample", pa.int32())),
+    own=_own,
     needs="a sampled response that is not a refusal",
     what="the instruction and an answer that the target itself gave",
+    reads=frozenset({Reads.RESPONSES}),
 )

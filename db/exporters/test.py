@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from db.exporters.eligible import Eligible
-from db.exporters.formats import Format, Row, provenance, schema
+from db.exporters.formats import Config, Table, schema
 
 
-def _row(e: Eligible) -> Row:
-    return {"instruction": e.found.prompt, "topic": e.found.topic, **provenance(e)}
+def _own(prompts: Sequence[Eligible]) -> Table:
+    columns = {
+        "instruction": [e.prompt for e in prompts],
+        "topic": [e.topic for e in prompts],
+    }
+    return Table(prompts, columns)
 
 
-FORMAT = Format(
+CONFIG = Config(
     name="test",
     split="test",
     schema=schema(("instruction", pa.string()), ("topic", pa.string())),
-    row=_row,
+    own=_own,
     needs="nothing more",
     what="harmless instructions that the target refuses",
 )

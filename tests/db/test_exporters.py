@@ -90,7 +90,8 @@ def test_all_formats_are_configs_of_one_folder(
 ) -> None:
     out = tmp_path / "deep" / "out"
     done = exporters.export(store, "all", out, min_refusal=0.3)
-    assert done["rows"] == {"test": 3, "sft": 1, "dpo": 1}
+    counts = {"test": 3, "sft": 1, "dpo": 1, "kto": 4, "sharegpt-sft": 1, "sharegpt-dpo": 1}
+    assert done["rows"] == {**counts, "single": 4, "category": 4, "cliff": 0}
     assert len(load(out, "test", "test")) == 3
     assert load(out, "sft", "train")[0]["messages"][-1]["content"] == "Sure: press Ctrl-C 0.05"
     assert len(load(out, "dpo", "train")) == 1
@@ -206,9 +207,9 @@ def test_the_threshold_is_that_of_each_run(store: Store) -> None:
         ({"like": "nowhere"}, "matches --like nowhere; relax it"),
         ({"strategy": "seed"}, "add --seeds"),
         ({"min_refusal": 0.99}, "highest refusal rate is 0.85.; lower --min-refusal"),
-        ({"like": "wordless", "format_": "dpo"}, "has both a refusal and an answer"),
+        ({"like": "wordless", "format": "dpo"}, "has both a refusal and an answer"),
         ({"safety": "harmful"}, "only harmless prompts are exported"),
-        ({"format_": "tset"}, "did you mean 'test'"),
+        ({"format": "tset"}, "did you mean 'test'"),
         ({"limit": 0}, "1 or more"),
         ({"min_refusal": float("nan")}, "between 0 and 1"),
     ],
@@ -217,7 +218,7 @@ def test_an_empty_dataset_is_refused_with_what_to_relax(
     store: Store, run: RunBuilder, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        exporters.export(store, **{"format_": "test"} | options, out=tmp_path / "out")
+        exporters.export(store, **{"format": "test"} | options, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -241,15 +242,19 @@ def test_a_write_that_fails_half_way_leaves_nothing(
 
     monkeypatch.setattr(os, "fsync", full)
     expected = StoreError if isinstance(error, OSError) else KeyboardInterrupt
-    with pytest.raises(expected):
-        folder.write(tmp_path / "new" / "out", {"a": b"1", "b/c": b"2"})
+    with pytest.raises(expected), folder.new(tmp_path / "new" / "out") as part:
+        folder.write(part / "a", b"1")
+        folder.write(part / "b" / "c", b"2")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be written"):
-        folder.write(tmp_path / "file" / "out", {"a": b"1"})
+    with (
+        pytest.raises(StoreError, match="cannot be written"),
+        folder.new(tmp_path / "file" / "out") as part,
+    ):
+        folder.write(part / "a", b"1")
 
 
 def test_odd_characters_survive(store: Store, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/cluster.md, the README and the cluster files name commands and options that exist."""
+"""docs/cluster.md, docs/database.md, the README and the cluster files name commands and options that exist."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from evo.cli import app
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "docs/cluster.md",
+    ROOT / "docs/database.md",
     ROOT / "README.md",
     ROOT / "ray_cluster.yaml",
     ROOT / "deploy/kuberay/rayjob.yaml",

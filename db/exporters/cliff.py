@@ -1,0 +1,50 @@
+"""Refusal cliffs of harmless prompts (arXiv 2510.06036): what the target thought and said, and how the
+refusal score ran over the thinking. A negative cliff is an inverse one: the score rises at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from db.exporters.belongings import CliffRow
+from db.exporters.eligible import Eligible, Reads
+from db.exporters.formats import Config, Table, schema
+
+
+def _own(prompts: Sequence[Eligible]) -> Table:
+    kept = [(e, cliff) for e in prompts for cliff in e.cliffs]
+    columns = {
+        "instruction": [e.prompt for e, _ in kept],
+        **{
+            name: [cliff[place] for _, cliff in kept]
+            for place, name in enumerate(CliffRow._fields)
+        },
+    }
+    return Table([e for e, _ in kept], columns)
+
+
+CONFIG = Config(
+    name="cliff",
+    split="train",
+    schema=schema(
+        ("instruction", pa.string()),
+        ("sample_index", pa.int32()),
+        ("reasoning", pa.string()),
+        ("response", pa.string()),
+        ("probe", pa.string()),
+        ("version", pa.string()),
+        ("plateau", pa.float64()),
+        ("final", pa.float64()),
+        ("cliff", pa.float64()),
+        ("position", pa.int32()),
+        ("n_tokens", pa.int32()),
+        ("kind", pa.string()),
+    ),
+    own=_own,
+    needs="a refusal cliff that was measured",
+    what="thinking and response of the target, with the course of the refusal score",
+    reads=frozenset({Reads.CLIFFS}),
+    mend="no probe has traced these prompts yet",
+)
