@@ -5,8 +5,10 @@
 A pool of candidates with K = 10 samples each is raced sample by sample (`fitness.racing.wanted`), in
 several random orders, with the bar of an archive that fills up; for a share of the candidates the fittest
 whose samples are not complete gets another round, as a search does with `settle: 0.1` and `0.3`; and
-without an order: the first samples of every prompt, then rounds for the fittest until the 50 fittest are
-complete, and the same with all the samples that are left at once. Compared with all
+without an order of prompts, over several orders of each prompt's samples: the first of every prompt,
+then rounds for the fittest until the 50, 60 or 75 fittest are complete, and the same with all the samples
+that are left at once. The 50 are compared in each, and more are completed because what was unlucky at
+first is just behind. Compared with all
 ten samples: Kendall's tau (b) over the 50 fittest by ten, how many of them are among racing's 50, how
 many prompts are put on the other side of the threshold, and the share of samples taken. Medians over
 the orders; `--threshold`, `--first` as in the config. The last line is JSON.
@@ -18,7 +20,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from statistics import median
 
 import numpy as np
@@ -30,6 +32,7 @@ from fitness.elbo import terms
 from fitness.racing import next_round, wanted
 
 TOP = 50
+SETTLED = (50, 60, 75)  # fittest that are complete in the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +113,27 @@ def race(
 
 
 def settle_all(
-    pool: Sequence[Pooled], first: int, threshold: float, *, by_rounds: bool = True
+    pool: Sequence[Pooled],
+    first: int,
+    threshold: float,
+    *,
+    settled: int = TOP,
+    by_rounds: bool = True,
+    order: int = 0,
 ) -> Raced:
     """Where settling leads when it is not held to a share: the first samples of every prompt, then the
-    fittest of those that lack some has a round more (or all the others), until the TOP fittest lack
-    none."""
+    fittest of those that lack some has a round more (or all the others), until the `settled` fittest
+    lack none. `order` seeds that of the samples; 0: as they were drawn."""
+    rng = np.random.default_rng(order)
     runners = [_runner(one) for one in pool]
     for one in runners:
         one.n = first
+        if order:
+            places = rng.permutation(K)
+            one.p = [one.p[i] for i in places]
+            one.terms = [one.terms[i] for i in places]
     while True:
-        lacking = [one for one in _ranked(runners)[:TOP] if one.n < K]
+        lacking = [one for one in _ranked(runners)[:settled] if one.n < K]
         if not lacking:
             return _compared(runners, threshold)
         lacking[0].n = next_round(lacking[0].n, K) if by_rounds else K
@@ -145,6 +159,9 @@ def _compared(runners: Sequence[_Runner], threshold: float) -> Raced:
         wrong_side=float(sides.mean()),
         samples=sum(r.n for r in runners) / (K * len(runners)),
     )
+
+
+_SPREAD = (median, min, max)
 
 
 def main() -> None:
@@ -175,10 +192,24 @@ def main() -> None:
         ]
         figures[name] = {key: round(median(row[key] for row in rows), 3) for key in rows[0]}
         print(name, figures[name])
-    for name, by_rounds in (("settled by rounds", True), ("settled at once", False)):
-        settled = settle_all(pool, options.first, options.threshold, by_rounds=by_rounds)
-        figures[name] = {key: round(value, 3) for key, value in asdict(settled).items()}
-        print(name, figures[name])
+    for settled, by_rounds in [(TOP, False), *((most, True) for most in SETTLED)]:
+        done = [
+            settle_all(
+                pool,
+                options.first,
+                options.threshold,
+                settled=settled,
+                by_rounds=by_rounds,
+                order=order,
+            )
+            for order in range(options.orders)
+        ]
+        name = f"{settled} settled {'by rounds' if by_rounds else 'at once'}"
+        figures[name] = {
+            f.name: [round(float(of([getattr(r, f.name) for r in done])), 3) for of in _SPREAD]
+            for f in fields(Raced)
+        }
+        print(name, "(median, least, most)", figures[name])
     print(json.dumps(figures))
 
 
