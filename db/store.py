@@ -33,7 +33,6 @@ from db import migrations
 from db.connection import connect, explain, parse, shown_url
 from db.holder import holder, is_alive, lock_runs
 from db.models import (
-    Embedding,
     Evaluation,
     GateDecision,
     Lineage,
@@ -47,6 +46,8 @@ from db.models import (
     Verdict,
     utc_now,
 )
+from db.near import postgres as near_postgres
+from db.near.written import write_embeddings
 from db.rows import (
     Parents,
     candidate_row,
@@ -131,6 +132,9 @@ class Store:
                     migrations.require_current(connection, self._shown)
                 else:
                     migrations.upgrade(connection, self._shown)
+            if not read_only and self.engine.dialect.name == "postgresql":
+                with self.writing() as connection:
+                    near_postgres.prepare(connection)
         except StoreError:
             self.engine.dispose()
             raise
@@ -298,7 +302,7 @@ class Store:
             stored = read_proposed(connection, run_id, [o.assignment.index for o in outcomes])
             self._write_proposals(connection, run_id, _unknown(outcomes, stored))
             insert_new(connection, GateDecision, gate_rows(outcomes))
-            insert_new(connection, Embedding, embedding_rows(outcomes, embedder))
+            write_embeddings(connection, embedding_rows(outcomes, embedder))
             last = connection.scalar(
                 select(func.max(Proposal.completed_order)).where(Proposal.run_id == run_id)
             )

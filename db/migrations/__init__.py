@@ -16,7 +16,7 @@ from workers.interface import StoreError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0009"
+HEAD = "0011"
 VERSION_TABLE = "evocliff_schema"
 
 
