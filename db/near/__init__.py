@@ -22,9 +22,6 @@ from workers.interface import ConfigError
 if TYPE_CHECKING:
     from db.store import Store
 
-# So many get an exact cosine on SQLite. Measured over 1,000,000 vectors: docs/decisions/019.
-_CANDIDATES = 2_000
-
 
 def nearest(
     store: Store, vector: NDArray[np.float32], embedder: str, k: int = 20
@@ -54,7 +51,7 @@ def nearest(
         asked = exact.Question(exact.unit(vector), embedder)
         if connection.dialect.name == "postgresql":
             return postgres.nearest(connection, asked, k)
-        return sqlite.nearest(connection, database_file(store.url), asked, k, _CANDIDATES)
+        return sqlite.nearest(connection, database_file(store.url), asked, k)
 
 
 def embedders(store: Store) -> dict[str, int]:

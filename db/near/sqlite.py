@@ -16,6 +16,10 @@ from db.near.exact import Near, Question
 from db.near.sidecar import Sidecar
 from db.near.signs import distances, shortlist, signs
 
+# For each answer wanted so many, and never fewer than this, get an exact cosine. Measured over a million
+# vectors: docs/decisions/019.
+_CANDIDATES = 1_000
+_CANDIDATES_EACH = 50
 # Rows behind the end of the sidecar are compared one by one until there are so many.
 _LOOSE = 10_000
 _BATCH = 10_000
@@ -31,13 +35,13 @@ _THESE = (
 
 
 def nearest(
-    connection: Connection, database: Path | None, asked: Question, k: int, candidates: int
+    connection: Connection, database: Path | None, asked: Question, k: int
 ) -> list[Near]:
-    """The k nearest; `candidates`: so many by their signs get an exact cosine."""
+    """The k nearest."""
     end = connection.exec_driver_sql("SELECT max(rowid) FROM embeddings").scalar() or 0
     known = current(connection, database, asked.embedder, len(asked.vector), end)
     differing = distances(known.codes, signs(asked.vector[None])[:, 0])
-    rowids = known.rowids[shortlist(differing, candidates)]
+    rowids = known.rowids[shortlist(differing, max(_CANDIDATES, _CANDIDATES_EACH * k))]
     return exact.best(
         (
             near
@@ -91,7 +95,9 @@ def _these(
     for start in range(0, len(rowids), _BATCH):
         listed = json.dumps(rowids[start : start + _BATCH].tolist())
         found = connection.exec_driver_sql(_THESE, (listed, asked.embedder))
-        rows = [(prompt, vector) for prompt, vector in found]
+        cursor: Any = found.cursor
+        rows = cursor.fetchall()
+        found.close()
         values = exact.cosines([vector for _, vector in rows], asked.vector)
         yield from zip((prompt for prompt, _ in rows), values, strict=True)
 
