@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.orm import aliased
 
-from db import found, lookup
+from db import found, lookup, safety
 from db.found import Found
 from db.holder import is_alive
 from db.models import BoundaryPair, GateDecision, Prompt, Run, utc_now
-from db.rows import insert_new, read_decisions, write_samples
+from db.rows import insert_new, read_decisions
+from db.samples import write_samples
 from evo.types import Assignment, Candidate, Outcome, Strategy
 from fitness import types as fitness_types
 from fitness.types import Evaluation, Safety, Unscored
@@ -156,6 +157,7 @@ def put_decided(
             [{"prompt_id": p, "text": text, "created_at": now} for p, text in texts.items()],
         )
         insert_new(connection, GateDecision, rows)
+        safety.refresh(connection, list(decisions))
 
 
 def put_probed(store: Store, run_id: str, target_id: str, probed: Sequence[Probed]) -> None:

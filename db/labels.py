@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, select
 
+from db import disagree, safety
 from db import found as finding
-from db.found import HUMAN, Found
+from db.found import Found
 from db.models import GateDecision, Prompt, Sample, Verdict, utc_now
 from db.rows import chunks, insert_new
+from db.safety import HUMAN
 from fitness.types import JudgedSample, Safety
 from workers.interface import ConfigError
 
@@ -94,12 +96,14 @@ def put(store: Store, labels: Sequence[Label]) -> None:
                 insert_new(connection, Verdict, [_verdict_row(label)])
             else:
                 insert_new(connection, GateDecision, [_decision_row(label)])
+        _follow(connection, labels)
 
 
 def take_back(store: Store, label: Label) -> None:
     """Remove what a person said of this prompt or response."""
     with store.writing() as connection:
         _take_back(connection, label)
+        _follow(connection, [label])
 
 
 def given(store: Store, run: str | None = None) -> list[dict[str, Any]]:
@@ -209,6 +213,13 @@ def _take_back(connection: Connection, label: Label) -> None:
                 GateDecision.gate == who, GateDecision.prompt_id == label.prompt_id
             )
         )
+
+
+def _follow(connection: Connection, labels: Sequence[Label]) -> None:
+    """Make right what follows from decisions and verdicts."""
+    safety.refresh(connection, [label.prompt_id for label in labels if not label.is_of_response])
+    said = [(x.target_id, x.prompt_id, x.sample_index) for x in labels]
+    disagree.refresh(connection, [(t, p, i) for t, p, i in said if t is not None and i is not None])
 
 
 def _verdict_row(label: Label) -> dict[str, Any]:

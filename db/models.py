@@ -26,6 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
 )
+from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _NAMES = {
@@ -52,11 +53,11 @@ class AnyText(TypeDecorator[str]):
         return None if value is None else storable(value)
 
 
-def storable(text: str) -> str:
+def storable(value: str) -> str:
     """Text as `AnyText` keeps it."""
-    if text.isascii() and "\x00" not in text:  # as a rule, and much quicker than the search
-        return text
-    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    if value.isascii() and "\x00" not in value:  # as a rule, and much quicker than the search
+        return value
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
 
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
@@ -106,6 +107,8 @@ class Run(Base):
     stop_reason: Mapped[str | None] = mapped_column(Text)
     wall_s: Mapped[float] = mapped_column(default=0.0)
     replica_busy: Mapped[float | None]
+    # From the config: the refusal rate from which a harmless prompt is an over-refusal.
+    threshold: Mapped[float] = mapped_column(server_default=sql("0.5"))
     # Who holds the run now: another process must not go on with it while this one lives.
     host: Mapped[str | None] = mapped_column(Text)
     pid: Mapped[int | None]
@@ -143,6 +146,21 @@ class Prompt(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
 
 
+class PromptSource(Base):
+    """Where a prompt came from: a row of a data set that holds it. A prompt may have many."""
+
+    __tablename__ = "prompt_sources"
+    __table_args__ = (Index(None, "source", "label"),)
+
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"), primary_key=True)
+    source: Mapped[str] = mapped_column(String(120), primary_key=True)
+    row_key: Mapped[str] = mapped_column(String(200), primary_key=True)  # its own id, or row number
+    licence: Mapped[str | None] = mapped_column(AnyText)
+    label: Mapped[str | None] = mapped_column(AnyText)  # as the file says; never a gate's decision
+    category: Mapped[str | None] = mapped_column(AnyText)
+    imported_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
+
+
 class ScreenedBy(StrEnum):
     """The guesses that turn proposals away. Another run may have stored the opening of a prompt that
     the predictor turned away here, so the table of openings does not tell."""
@@ -159,6 +177,15 @@ class Proposal(Base):
         CheckConstraint("status IN ('pending', 'evaluated', 'failed')", "status"),
         UniqueConstraint("run_id", "completed_order"),
         Index(None, "prompt_id"),
+        # What is not harmless is rare among the evaluated, and asked for; the rest is most of them.
+        Index(
+            "ix_proposals_not_harmless",
+            "safety",
+            "status",
+            "prompt_id",
+            sqlite_where=sql("safety <> 'harmless'"),
+            postgresql_where=sql("safety <> 'harmless'"),
+        ),
     )
 
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"), primary_key=True)
@@ -189,6 +216,9 @@ class Proposal(Base):
     is_blind: Mapped[bool | None]
     # Which guess turned it away (`ScreenedBy`). NULL: none did.
     screened_by: Mapped[str | None] = mapped_column(String(16))
+    # What the run's gates and people say together, kept right by `db.safety`. NULL: not gated. A
+    # filter for queries; what leaves the database asks the decisions themselves.
+    safety: Mapped[str | None] = mapped_column(String(16))
 
 
 class Lineage(Base):
@@ -199,7 +229,7 @@ class Lineage(Base):
         ForeignKeyConstraint(
             ["run_id", "proposal_index"], ["proposals.run_id", "proposals.proposal_index"]
         ),
-        Index(None, "parent_prompt_id"),
+        Index(None, "parent_prompt_id", "run_id"),
     )
 
     run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
@@ -218,8 +248,26 @@ class Evaluation(Base):
         ForeignKeyConstraint(
             ["run_id", "proposal_index"], ["proposals.run_id", "proposals.proposal_index"]
         ),
-        Index(None, "run_id", "fitness"),
-        Index(None, "target_id", "prompt_id"),
+        Index(None, "prompt_id", "target_id"),
+        # Every order of `db.query`, by itself and within a run, a target and a strategy.
+        *(
+            Index(
+                f"ix_evaluations_{'_'.join([*within, by])}", *within, sql(f"{by} DESC"), "prompt_id"
+            )
+            for by in ("fitness", "refusal_rate")
+            for within in ((), ("run_id",), ("target_id",), ("strategy",))
+        ),
+        # All that the counts by run, target and strategy need.
+        Index(
+            "ix_evaluations_tally",
+            "run_id",
+            "target_id",
+            "strategy",
+            "safety",
+            "is_superseded",
+            "refusal_rate",
+            "fitness",
+        ),
     )
 
     run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
@@ -242,6 +290,9 @@ class Evaluation(Base):
     # [[judge, version], ...] as JSON of the judges of its samples. NULL: not known.
     judges: Mapped[str | None] = mapped_column(Text)
     is_superseded: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # Of its proposal; here so that an index has them beside the fitness.
+    strategy: Mapped[str] = mapped_column(String(64))
+    safety: Mapped[str] = mapped_column(String(16))
 
 
 class Sample(Base):
@@ -297,6 +348,50 @@ class Verdict(Base):
     response_class: Mapped[str | None] = mapped_column(String(16))
 
 
+class Disagreement(Base):
+    """A sample of which one judge says refusal and another answer, people being judges too. Follows
+    from `verdicts`; kept right by `db.disagree`."""
+
+    __tablename__ = "disagreements"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["target_id", "prompt_id", "sample_index"],
+            ["samples.target_id", "samples.prompt_id", "samples.sample_index"],
+        ),
+    )
+
+    target_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sample_index: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Cliff(Base):
+    """How a refusal score ran over the thinking of one sample, by one probe in one version."""
+
+    __tablename__ = "cliffs"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["target_id", "prompt_id", "sample_index"],
+            ["samples.target_id", "samples.prompt_id", "samples.sample_index"],
+        ),
+        CheckConstraint("kind IN ('cliff', 'inverse', 'none')", "kind"),
+        Index("ix_cliffs_cliff", sql("cliff DESC"), "prompt_id"),
+        Index(None, "prompt_id"),
+    )
+
+    target_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sample_index: Mapped[int] = mapped_column(primary_key=True)
+    probe: Mapped[str] = mapped_column(String(120), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    plateau: Mapped[float]  # refusal score over the thinking tokens, 0 to 1
+    final: Mapped[float]  # refusal score at the last token before the answer, 0 to 1
+    cliff: Mapped[float]  # plateau - final, -1 to 1
+    position: Mapped[int | None]  # token of the thinking at which the score falls; NULL: nowhere
+    n_tokens: Mapped[int]  # of the thinking
+    kind: Mapped[str] = mapped_column(String(16))
+
+
 class GateDecision(Base):
     """What one safety gate in one version said of a prompt."""
 
@@ -338,7 +433,11 @@ class BoundaryPair(Base):
     """A refused prompt and the nearest answered one; `run_id` is the run that it was found for."""
 
     __tablename__ = "boundary_pairs"
-    __table_args__ = (CheckConstraint("source IN ('lineage', 'span')", "source"),)
+    __table_args__ = (
+        CheckConstraint("source IN ('lineage', 'span')", "source"),
+        Index("ix_boundary_pairs_smallest", "n_words", sql("cosine DESC"), "refused_prompt_id"),
+        Index(None, "answered_prompt_id"),
+    )
 
     target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"), primary_key=True)
     refused_prompt_id: Mapped[str] = mapped_column(

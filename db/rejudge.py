@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
 
-from db import found, lookup
+from db import disagree, found, lookup
 from db.models import Evaluation, Prompt, Sample, Verdict
 from db.rows import chunks, insert_new, verdict_of, verdict_row
 from fitness.types import JudgeInput
@@ -111,7 +111,7 @@ def disagreements(store: Store, run: str) -> list[dict[str, Any]]:
             "verdicts": verdicts,
         }
         for (target, prompt, index), verdicts in said.items()
-        if len({p >= 0.5 for p in verdicts.values()}) == 2
+        if disagree.differ(verdicts.values())
     ]
 
 
@@ -131,4 +131,5 @@ def add(store: Store, verdicts: Sequence[tuple[Key, VerdictValue]]) -> int:
         before = connection.scalar(count) or 0
         for chunk in chunks(rows):
             insert_new(connection, Verdict, chunk)
+        disagree.refresh(connection, [key for key, _ in verdicts])
         return (connection.scalar(count) or 0) - before

@@ -20,7 +20,6 @@ from sqlalchemy import (
     Table,
     Update,
     bindparam,
-    func,
     select,
     update,
 )
@@ -35,11 +34,7 @@ from db.models import (
     Lineage,
     Opening,
     Proposal,
-    Sample,
     ScreenedBy,
-    Verdict,
-    storable,
-    utc_now,
 )
 from evo.types import RESAMPLE, Assignment, Candidate, Outcome, Screened, Strategy
 from fitness import types as fitness_types
@@ -141,7 +136,7 @@ def chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
 
 
-def _number(value: float | None) -> float | None:
+def number(value: float | None) -> float | None:
     """A finite number or NULL."""
     return None if value is None or not math.isfinite(value) else float(value)
 
@@ -162,12 +157,12 @@ def ending(outcome: Outcome, embedder: str) -> dict[str, Any]:
         "status": "evaluated" if outcome.evaluation else "failed",
         "gates": _names((d.gate, d.version) for d in outcome.gate_decisions),
         "embedder": None if _vector(outcome) is None else embedder,
-        "cost_usd": _number(outcome.cost_usd),
+        "cost_usd": number(outcome.cost_usd),
     }
     if outcome.candidate is not None:
         values |= candidate_row(outcome.candidate)
     if outcome.screened is not None:
-        values |= {"guess": _number(outcome.screened.guess), "is_blind": outcome.screened.blind}
+        values |= {"guess": number(outcome.screened.guess), "is_blind": outcome.screened.blind}
     if outcome.failure is not None:
         values["failure_kind"] = outcome.failure.kind.value
         values["failure_message"] = outcome.failure.message
@@ -233,48 +228,7 @@ def read_proposed(
     return found
 
 
-def write_samples(
-    connection: Connection, run_id: str, target_id: str, outcomes: Sequence[Outcome]
-) -> None:
-    """`target_id`: whose they are where an outcome does not say."""
-    now = utc_now()
-    judged = {
-        (target, o.candidate.prompt_id, s.sample.index): s
-        for o in outcomes
-        if o.candidate
-        for target, part in _parts(o, target_id)
-        for s in part.samples
-    }
-    keys = {
-        (target, prompt, index): {
-            "target_id": target,
-            "prompt_id": prompt,
-            "sample_index": index,
-        }
-        for target, prompt, index in judged
-    }
-    rows = [
-        {**keys[place], **_sample_row(s.sample), "run_id": run_id, "created_at": now}
-        for place, s in judged.items()
-    ]
-    new = insert_new(connection, Sample, rows)
-    # Another run may have drawn this sample first. A verdict is about the text that is stored.
-    stored: dict[tuple[str, str, int], str] = {}
-    for target in () if new else dict.fromkeys(target for target, _, _ in judged):
-        stored |= _texts(connection, target, list({p for t, p, _ in judged if t == target}))
-    verdicts = [
-        {
-            **keys[place],
-            **verdict_row(v),
-        }
-        for place, s in judged.items()
-        if new or stored[place] == storable(s.sample.text)
-        for v in s.verdicts
-    ]
-    insert_new(connection, Verdict, verdicts)
-
-
-def _parts(
+def parts_of(
     outcome: Outcome, target_id: str
 ) -> Sequence[tuple[str, fitness_types.Evaluation | Unscored]]:
     """What was paid for, scored or not, by target; of one target: all of it is `target_id`'s."""
@@ -282,20 +236,6 @@ def _parts(
     if not isinstance(whole, fitness_types.Evaluation | Unscored):
         return ()
     return whole.by_target or ((target_id, whole),)
-
-
-def _texts(
-    connection: Connection, target_id: str, prompt_ids: Sequence[str]
-) -> dict[tuple[str, str, int], str]:
-    found: dict[tuple[str, str, int], str] = {}
-    for chunk in chunks(prompt_ids):
-        rows = connection.execute(
-            select(Sample.prompt_id, Sample.sample_index, Sample.text).where(
-                Sample.target_id == target_id, Sample.prompt_id.in_(chunk)
-            )
-        )
-        found |= {(target_id, prompt, index): text for prompt, index, text in rows}
-    return found
 
 
 def read_vectors(
@@ -429,32 +369,6 @@ _SUPERSEDE = (
 )
 
 
-def read_paid(
-    connection: Connection, run_id: str, prompt_ids: Sequence[str]
-) -> dict[str, tuple[int, int]]:
-    """How many samples of each prompt this run paid for, and their tokens."""
-    found: dict[str, tuple[int, int]] = {}
-    for chunk in chunks(prompt_ids):
-        rows = connection.execute(
-            select(Sample.prompt_id, func.count(), func.sum(Sample.n_tokens))
-            .where(Sample.run_id == run_id, Sample.prompt_id.in_(chunk))
-            .group_by(Sample.prompt_id)
-        )
-        found |= {prompt: (n, int(tokens)) for prompt, n, tokens in rows}
-    return found
-
-
-def _sample_row(sample: SampleValue) -> dict[str, Any]:
-    return {
-        "text": sample.text,
-        "reasoning": sample.reasoning,
-        "n_tokens": sample.n_tokens,
-        "logprob_sum": _number(sample.logprob_sum),
-        "sampling_logprob_sum": _number(sample.sampling_logprob_sum),
-        "finish_reason": sample.finish_reason,
-    }
-
-
 def sample_of(row: RowMapping) -> SampleValue:
     return SampleValue(
         index=row["sample_index"],
@@ -514,7 +428,7 @@ def gate_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "gate": d.gate,
             "version": d.version,
             "outcome": d.outcome.value,
-            "p_harmful": _number(d.p_harmful),
+            "p_harmful": number(d.p_harmful),
             "reason": d.reason,
         }
         for o in outcomes
@@ -545,11 +459,12 @@ def embedding_rows(outcomes: Sequence[Outcome], embedder: str) -> list[dict[str,
 
 
 def evaluation_rows(
-    run_id: str, target_id: str, outcomes: Sequence[Outcome]
+    run_id: str, target_id: str, outcomes: Sequence[Outcome], safety: Mapping[int, str]
 ) -> list[dict[str, Any]]:
+    """`safety`: of the proposals, by index."""
     return [
         {
-            **{name: _number(getattr(part.score, name)) for name in _SCORE_FIELDS},
+            **{name: number(getattr(part.score, name)) for name in _SCORE_FIELDS},
             "run_id": run_id,
             "proposal_index": o.assignment.index,
             "prompt_id": part.prompt_id,
@@ -560,10 +475,12 @@ def evaluation_rows(
             "engine_s": part.engine_s,
             "judges": _names((v.judge, v.version) for v in _verdicts(part)),
             "is_superseded": False,
+            "strategy": o.assignment.strategy.value,
+            "safety": safety[o.assignment.index],
         }
         for o in outcomes
         if o.evaluation is not None
-        for target, part in _parts(o, target_id)
+        for target, part in parts_of(o, target_id)
         if isinstance(part, fitness_types.Evaluation)
     ]
 

@@ -63,7 +63,6 @@ from db.rows import (
     opening_rows,
     read_decisions,
     read_openings,
-    read_paid,
     read_proposed,
     read_vectors,
     replica_rows,
@@ -72,8 +71,9 @@ from db.rows import (
     supersede,
     update_pending,
     verdict_of,
-    write_samples,
 )
+from db.safety import gates_of, kept, read_undecided, refresh, threshold_of
+from db.samples import read_paid, write_samples
 from evo import types as evo_types
 from evo.types import Assignment, Candidate, Outcome, Seed
 from fitness import targets
@@ -125,6 +125,7 @@ class Store:
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         self.url = url
         self._shown = shown_url(url)
+        self._gates: dict[str, tuple[str, ...]] = {}  # of a run, by its config, which never changes
         self.engine = connect(parse(url), self._shown, read_only)
         try:
             with self._explained("opened"), self.engine.connect() as connection:
@@ -165,6 +166,7 @@ class Store:
                     status="running",
                     config=json.dumps(config),
                     seed=seed,
+                    threshold=threshold_of(config),
                     version=version,
                     **holder(),
                 )
@@ -315,10 +317,15 @@ class Store:
                 (index, ending(outcome, embedder) | {"completed_order": order})
                 for (index, outcome), order in zip(new.items(), orders, strict=False)
             ]
+            self._decide(connection, run_id, [values for _, values in endings])
             update_pending(connection, run_id, endings)
+            gated = [o.candidate.prompt_id for o in outcomes if o.candidate and o.gate_decisions]
+            refresh(connection, read_undecided(connection, gated))
             write_samples(connection, run_id, target_id, outcomes)
             insert_new(connection, Opening, opening_rows(run_id, target_id, outcomes))
-            insert_new(connection, Evaluation, evaluation_rows(run_id, target_id, outcomes))
+            safety = {index: values["safety"] for index, values in endings}
+            scores = evaluation_rows(run_id, target_id, list(new.values()), safety)
+            insert_new(connection, Evaluation, scores)
             supersede(connection, run_id, outcomes)
 
     def replay(self, run_id: str, *, samples: bool = False) -> list[Outcome]:
@@ -461,6 +468,20 @@ class Store:
         if target_id is None:
             raise ConfigError(f"run {run_id} has no target yet; call register_target first")
         return str(target_id)
+
+    def _decide(
+        self, connection: Connection, run_id: str, endings: Sequence[dict[str, Any]]
+    ) -> None:
+        """Say in each of these endings what the decisions that are stored by now make of it."""
+        prompt_ids = [e["prompt_id"] for e in endings if e.get("prompt_id")]
+        decisions = read_decisions(connection, prompt_ids)
+        if run_id not in self._gates:
+            config = connection.scalar(select(Run.config).where(Run.run_id == run_id))
+            self._gates[run_id] = gates_of(json.loads(config or "{}"))
+        gates = self._gates[run_id]
+        for values in endings:
+            said = tuple(decisions.get(values.get("prompt_id", ""), {}).values())
+            values["safety"] = kept(values["status"], values["gates"], gates, said)
 
     def _write_proposals(
         self,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HEAD = "0011"
 VERSION_TABLE = "evocliff_schema"
+# What a database makes for itself, outside the models.
+_OWN = ("prompt_text", "near_vectors", "ix_near_vectors")
 
 
 def revision(connection: Connection, shown: str) -> str | None:
@@ -67,6 +69,22 @@ def upgrade(connection: Connection, shown: str) -> None:
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(63655)")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def is_modelled(object_: object, name: str | None, *_: object) -> bool:
+    """What Alembic can compare with the models: not the search for text and vectors, which is each
+    database's own, and no descending index, which it takes for an expression (a test compares those)."""
+    from sqlalchemy import Column
+
+    from db.models import Base
+
+    descending = {
+        index.name
+        for table in Base.metadata.tables.values()
+        for index in table.indexes
+        if not all(isinstance(part, Column) for part in index.expressions)
+    }
+    return name not in descending and not (name or "").startswith(_OWN)
 
 
 def alembic_config() -> Config:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from db.migrations import VERSION_TABLE
+from db.migrations import VERSION_TABLE, is_modelled
 from db.models import Base
 
 connection = context.config.attributes["connection"]
@@ -12,6 +12,7 @@ context.configure(
     version_table=VERSION_TABLE,
     render_as_batch=True,
     compare_type=True,
+    include_object=is_modelled,
     transactional_ddl=True,
 )
 context.run_migrations()

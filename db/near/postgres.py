@@ -29,7 +29,7 @@ _PROBED = 0.04
 
 _CREATE = f"""
 CREATE TABLE {TABLE} (
-    embedder smallint NOT NULL REFERENCES embedders (number),
+    embedder smallint NOT NULL,
     prompt_id varchar(32) NOT NULL,
     vector halfvec NOT NULL,
     PRIMARY KEY (embedder, prompt_id)

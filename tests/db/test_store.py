@@ -567,37 +567,6 @@ def test_text_that_no_database_holds_is_stored_with_replacement_characters(store
     assert made.text == "a\ufffdb\ufffdc"
 
 
-def test_an_older_database_is_migrated_for_writing_and_named_when_read(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/old.db"
-    with contextlib.closing(db.open(url)) as store:
-        claim = begun(store)
-        put(store, claim.run_id, [evaluated(0, "one")])
-    with contextlib.closing(sqlite3.connect(tmp_path / "old.db")) as connection:
-        for table, column in (
-            ("proposals", "gates"),
-            ("proposals", "embedder"),
-            ("proposals", "cost_usd"),
-            ("evaluations", "judges"),
-            ("verdicts", "response_class"),
-            ("proposals", "guess"),
-            ("proposals", "is_blind"),
-            ("proposals", "screened_by"),
-            ("evaluations", "is_superseded"),
-        ):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        connection.execute("DROP TABLE replicas")
-        connection.execute("DROP TABLE openings")
-        connection.execute("DROP TABLE boundary_pairs")
-        connection.execute("UPDATE evocliff_schema SET version_num = '0001'")
-        connection.commit()
-    with pytest.raises(StoreError, match="evocliff db upgrade"):
-        db.open(url, read_only=True)
-    with contextlib.closing(db.open(url)) as store:
-        outcome = store.replay(claim.run_id)[0]
-        assert outcome.evaluation is not None
-        assert outcome.embedding is not None
-
-
 def test_many_processes_may_open_a_new_database_at_once(url: str) -> None:
     code = f"import db; s = db.open({url!r}); s.begin_run('r', {{}}, 0, '0'); s.close()"
     processes = [
@@ -646,22 +615,6 @@ def test_seeds_keep_their_source_and_licence(store: Store) -> None:
     with store.engine.connect() as connection:
         row = connection.exec_driver_sql("SELECT source, licence FROM prompts").one()
     assert tuple(row) == ("xstest-safe", "CC-BY-4.0")
-
-
-def test_the_migrations_make_exactly_the_models(store: Store) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
-    from db.migrations import HEAD, VERSION_TABLE, alembic_config
-    from db.models import Base
-
-    with store.engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
-        )
-        assert compare_metadata(context, Base.metadata) == []
-    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == HEAD
 
 
 def test_the_stored_config_is_what_was_given(store: Store) -> None:
