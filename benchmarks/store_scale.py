@@ -28,6 +28,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def write(url: str, prompts: int, folder: Path, _: int) -> dict[str, Any]:
             maker = Maker(corpus, run)
             store.register_seeds([Seed(c.text, "made", "CC-BY-4.0") for c, _ in maker.seeds])
             made = maker.outcomes(n, met)
-            while chunk := [outcome for outcome, _ in zip(made, range(CHUNK), strict=False)]:
+            while chunk := list(islice(made, CHUNK)):
                 began, cpu = time.perf_counter(), time.process_time()
                 waited = asyncio.run(_recorded(Recorder(store, claim.run_id), chunk))
                 busy_s += time.perf_counter() - began
