@@ -31,7 +31,7 @@ from sqlalchemy.exc import DatabaseError
 
 from db import migrations
 from db.connection import connect, explain, parse, shown_url
-from db.holder import holder, is_alive, lock_runs
+from db.holder import holder, is_alive, is_mine, lock_runs, lost, target_of_mine
 from db.models import (
     Evaluation,
     GateDecision,
@@ -105,7 +105,8 @@ class Store:
 
     Guarantees, each with a test:
 
-    - One run has one writer: a run that another living process holds cannot be claimed.
+    - One run has one writer: a run that another living process holds cannot be claimed, and a process
+      whose run was claimed after its heartbeats had stopped writes nothing into it any more.
     - What `propose`, `record` or `end_run` wrote is durable when the call returns; a process that is
       killed afterwards loses nothing of it (on a power cut SQLite may lose the last transactions,
       never their integrity).
@@ -213,7 +214,7 @@ class Store:
         """Say that this process still works on the run, and how its replicas do."""
         values = {"heartbeat_at": utc_now(), "wall_s": wall_s, "replica_busy": replica_busy}
         with self.writing() as connection:
-            connection.execute(update(Run).where(Run.run_id == run_id).values(**values))
+            _change_mine(connection, run_id, values)
             connection.execute(delete(Replica).where(Replica.run_id == run_id))
             insert_new(connection, Replica, replica_rows(run_id, replicas))
 
@@ -236,7 +237,7 @@ class Store:
         if replica_busy is not None:
             values["replica_busy"] = replica_busy
         with self.writing() as connection:
-            connection.execute(update(Run).where(Run.run_id == run_id).values(**values))
+            _change_mine(connection, run_id, values)
 
     def register_target(
         self,
@@ -263,9 +264,7 @@ class Store:
         with self.writing() as connection:
             insert_new(connection, Target, [row])
             if not further:
-                connection.execute(
-                    update(Run).where(Run.run_id == run_id).values(target_id=target.target_id)
-                )
+                _change_mine(connection, run_id, {"target_id": target.target_id})
         return target.target_id
 
     def register_seeds(self, seeds: Sequence[Seed]) -> None:
@@ -290,6 +289,7 @@ class Store:
     ) -> None:
         """Store proposals as pending, and their text once it exists, before the target is asked."""
         with self.writing() as connection:
+            target_of_mine(connection, run_id)
             self._write_proposals(connection, run_id, proposals)
             texts = [(a.index, candidate_row(c)) for a, c in proposals if c is not None]
             update_pending(connection, run_id, texts)
@@ -299,8 +299,10 @@ class Store:
 
         A proposal that had ended already is left as it is.
         """
-        target_id = self._target_of(run_id)
         with self.writing() as connection:
+            target_id = target_of_mine(connection, run_id)
+            if target_id is None:
+                raise ConfigError(f"run {run_id} has no target yet; call register_target first")
             stored = read_proposed(connection, run_id, [o.assignment.index for o in outcomes])
             self._write_proposals(connection, run_id, _unknown(outcomes, stored))
             insert_new(connection, GateDecision, gate_rows(outcomes))
@@ -462,13 +464,6 @@ class Store:
             raise ConfigError(f"run '{run}' is not in {self._shown}{hint}")
         return row
 
-    def _target_of(self, run_id: str) -> str:
-        with self.reading() as connection:
-            target_id = connection.scalar(select(Run.target_id).where(Run.run_id == run_id))
-        if target_id is None:
-            raise ConfigError(f"run {run_id} has no target yet; call register_target first")
-        return str(target_id)
-
     def _decide(
         self, connection: Connection, run_id: str, endings: Sequence[dict[str, Any]]
     ) -> None:
@@ -521,6 +516,13 @@ class Store:
             for position, parent in enumerate(a.parents)
         ]
         insert_new(connection, Lineage, lineage)
+
+
+def _change_mine(connection: Connection, run_id: str, values: Mapping[str, Any]) -> None:
+    """Change the row of a run, if this process holds it."""
+    changed = connection.execute(update(Run).where(Run.run_id == run_id, is_mine()).values(**values))
+    if not changed.rowcount:
+        raise lost(connection, run_id)
 
 
 def _unknown(
