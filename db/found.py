@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from sqlalchemy import Connection, and_, func, or_, select
 
-from db import lookup
+from db import alike, lookup
 from db.models import (
-    Embedding,
     Evaluation,
     GateDecision,
     Lineage,
@@ -31,7 +29,6 @@ from db.models import (
 )
 from db.rows import pairs, verdict_of
 from db.safety import HUMAN, combine, gates_of, own_decisions
-from evo.selection import distinct
 from evo.types import RESAMPLE, Strategy
 from fitness import targets
 from fitness import types as fitness_types
@@ -40,11 +37,8 @@ from fitness.types import JudgedSample, Safety
 from workers.interface import Sample as SampleValue
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
-# Two over-refusals whose embeddings have this cosine or more are the same finding.
-CLUSTER_COSINE = 0.9
-_NEIGHBOURS = 5
 _CHUNK = 500
 
 
@@ -220,50 +214,17 @@ def judged_samples(
     return samples
 
 
-def _vectors(connection: Connection, found: Sequence[Found]) -> dict[str, NDArray[np.float32]]:
-    """Unit vectors by prompt id, all of one embedder: the one that most of the rows were embedded by."""
-    stored: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
-    for chunk in _chunks(sorted({f.prompt_id for f in found})):
-        for r in connection.execute(
-            select(Embedding.__table__).where(Embedding.prompt_id.in_(chunk))
-        ):
-            vector = np.frombuffer(r.vector, dtype="<f4").astype(np.float32)
-            stored[r.embedder][r.prompt_id] = vector
-    if not stored:
-        return {}
-    named = Counter(f.embedder for f in found)
-    return stored[max(stored, key=lambda name: (named[name], len(stored[name]), name))]
-
-
 def n_clusters(connection: Connection, found: Sequence[Found]) -> int:
     """Over-refusals that are not look-alikes; one without a vector counts by itself."""
-    vectors = _vectors(connection, found)
-    rows = [f for f in ordered(found) if f.prompt_id in vectors]
-    without = len({f.prompt_id for f in found} - vectors.keys())
-    if not rows:
-        return without
-    matrix = np.stack([vectors[f.prompt_id] for f in rows])  # (n, dim)
-    fitness = np.array([f.score.fitness if f.score else -math.inf for f in rows])
-    return len(distinct(matrix, fitness, CLUSTER_COSINE)) + without
+    best: dict[str, str | None] = {}
+    for f in ordered(found):
+        best.setdefault(f.prompt_id, f.embedder)
+    return alike.n_clusters(connection, list(best.items()))
 
 
 def novelty(connection: Connection, found: Sequence[Found]) -> dict[str, float]:
     """Mean cosine distance of each prompt to its nearest others in the result."""
-    vectors = _vectors(connection, found)
-    prompt_ids = sorted(vectors)
-    if len(prompt_ids) < 2:
-        return {}
-    matrix = np.stack([vectors[p] for p in prompt_ids])  # (n, dim)
-    nearest = min(_NEIGHBOURS, len(prompt_ids) - 1)
-    distances: dict[str, float] = {}
-    for start in range(0, len(prompt_ids), _CHUNK):
-        similarity = matrix[start : start + _CHUNK] @ matrix.T  # (chunk, n)
-        places = np.arange(len(similarity))
-        similarity[places, places + start] = -np.inf
-        top = np.partition(similarity, -nearest, axis=1)[:, -nearest:]
-        for prompt_id, mean in zip(prompt_ids[start:], 1.0 - top.mean(axis=1), strict=False):
-            distances[prompt_id] = float(mean)
-    return distances
+    return alike.novelty(connection, [(f.prompt_id, f.embedder) for f in found])
 
 
 # From rows to values

@@ -15,6 +15,7 @@ from evo.types import FAMILIES, TACTIC, Strategy
 from workers.interface import ConfigError
 
 SORTS = ("fitness", "refusal", "novelty")
+QUERY_SORTS = (*SORTS, "cliff")
 
 
 def find_run(connection: Connection, run: str) -> str:
@@ -36,9 +37,11 @@ def find_run(connection: Connection, run: str) -> str:
     raise ConfigError(f"run '{run}' is not in {shown}; {hint}")
 
 
-def find_targets(connection: Connection, target: str) -> list[str]:
+def find_targets(connection: Connection, target: str, option: str = "--target") -> list[str]:
     """Target ids by model, or by the beginning of one id."""
-    known = connection.execute(select(Target.target_id, Target.model)).all()
+    known = connection.execute(
+        select(Target.target_id, Target.model).order_by(Target.target_id)
+    ).all()
     by_model = [row.target_id for row in known if row.model == target]
     begins = [row.target_id for row in known if target and row.target_id.startswith(target)]
     found = by_model or begins
@@ -46,10 +49,24 @@ def find_targets(connection: Connection, target: str) -> list[str]:
         models = sorted({row.model for row in known})
         near = difflib.get_close_matches(target, models, n=1, cutoff=0.4)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(models) or 'none'}"
-        raise ConfigError(f"--target {target}: no run has asked this model; {hint}")
+        raise ConfigError(f"{option} {target}: no run has asked this model; {hint}")
     if not by_model and len(begins) > 1:
-        raise ConfigError(f"--target {target}: {len(begins)} target ids begin so; give more of it")
+        raise ConfigError(f"{option} {target}: {len(begins)} target ids begin so; give more of it")
     return found
+
+
+def require_apart(
+    refused_by: Sequence[str],
+    refused: Sequence[Sequence[str]],
+    answered: Sequence[Sequence[str]],
+) -> None:
+    """Raise ConfigError where the same target is to refuse a prompt and to answer it."""
+    both = {target for each in answered for target in each}
+    for name, targets in zip(refused_by, refused, strict=True):
+        if both.issuperset(targets):
+            raise ConfigError(
+                f"--refused-by {name} and --answered-by name the same target; name another"
+            )
 
 
 def strategies(strategy: str) -> list[str]:
@@ -79,10 +96,10 @@ def find_prompt(connection: Connection, prompt: str) -> str:
     )
 
 
-def require_order(sort: str, limit: int | None) -> None:
+def require_order(sort: str, limit: int | None, sorts: Sequence[str] = SORTS) -> None:
     """Raise ConfigError unless rows can be put in this order and cut to this number."""
-    if sort not in SORTS:
-        raise ConfigError(f"--sort {sort}: not one of {', '.join(SORTS)}")
+    if sort not in sorts:
+        raise ConfigError(f"--sort {sort}: not one of {', '.join(sorts)}")
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit}: must be 1 or more")
 

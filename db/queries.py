@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, and_, func, select
 
 from db import boundary, course, found, lookup
-from db.found import Found
+from db.filters import Asked
 from db.holder import is_alive
 from db.models import Evaluation, Opening, Prompt, Proposal, Replica, Run, Sample, Target, Verdict
+from db.query import Query
+from db.shown import COLUMNS as COLUMNS
 from evo.types import RESAMPLE
 from workers.interface import ConfigError, FailureKind
 
@@ -61,7 +63,7 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
     without_confidence are evaluations whose fitness is the refusal term alone, because the target's
     engine gave no log-probabilities; a prompt that was sampled again counts twice among evaluations,
     what it is worth is said by the newest; over_refusals leave the seeds out (those are seed_over_refusals); clusters are
-    over-refusals no two of which have a cosine of `found.CLUSTER_COSINE` or more; rejected counts
+    over-refusals no two of which have a cosine of `alike.CLUSTER_COSINE` or more; rejected counts
     proposals by the kind of their failure; response_classes counts the run's own samples by what the
     judge that decided called them; replicas are those of the run's last life, as its last
     heartbeat saw them. Samples of boundary pairs count among samples, not among target_tokens. Over
@@ -269,70 +271,8 @@ def query(
     Raises:
         ConfigError: an unknown run, target, strategy, safety or sort, or a number out of range.
     """
-    lookup.require_order(sort, limit)
-    with store.reading() as connection:
-        rows = found.select_found(
-            connection,
-            run=run,
-            target=target,
-            strategy=strategy,
-            min_refusal=min_refusal,
-            safety=safety,
-            like=like,
-        )
-        distances = found.novelty(connection, rows) if sort == "novelty" else {}
-    rows = found.ordered(rows, sort, distances)[:limit]
-    return [
-        _row(f) | ({"novelty": distances.get(f.prompt_id)} if sort == "novelty" else {})
-        for f in rows
-    ]
-
-
-COLUMNS = (
-    "prompt_id",
-    "prompt",
-    "run",
-    "strategy",
-    "operator",
-    "topic",
-    "parents",
-    "seed_prompt_id",
-    "target",
-    "model",
-    "refusal_rate",
-    "refusal_low",
-    "refusal_high",
-    "fitness",
-    "confidence",
-    "fitness_terms",
-    "n_samples",
-    "safety",
-)
-
-
-def _row(f: Found) -> dict[str, Any]:
-    s = f.score
-    values = (
-        f.prompt_id,
-        f.prompt,
-        f.run.run_id,
-        f.strategy,
-        f.operator,
-        f.topic,
-        list(f.parents),
-        f.seed_prompt_id,
-        f.target_id,
-        f.model,
-        s and s.refusal_rate,
-        s and s.refusal_low,
-        s and s.refusal_high,
-        s and s.fitness,
-        s and s.confidence,
-        s and ("refusal" if s.confidence is None else "refusal+confidence"),
-        s and s.n_samples,
-        f.safety.value,
-    )
-    return dict(zip(COLUMNS, values, strict=True))
+    asked = Asked(run, target, strategy, min_refusal, safety, like)
+    return Query(store, asked, sort, limit).rows()
 
 
 def lineage(store: Store, prompt: str, run: str | None = None) -> dict[str, Any]:

