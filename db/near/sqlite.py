@@ -19,7 +19,7 @@ from db.near.signs import distances, shortlist, signs
 # For each answer wanted so many, and never fewer than this, get an exact cosine. Measured over a million
 # vectors: docs/decisions/019.
 _CANDIDATES = 1_000
-_CANDIDATES_EACH = 50
+_CANDIDATES_EACH = 10
 # Rows behind the end of the sidecar are compared one by one until there are so many.
 _LOOSE = 10_000
 _BATCH = 10_000
