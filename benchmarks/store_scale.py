@@ -80,7 +80,9 @@ def write(url: str, prompts: int, folder: Path, _: int) -> dict[str, Any]:
     cpu_s = 0.0
     with contextlib.closing(db.open(url)) as store:
         for run in range(max(1, -(-prompts // RUN_SIZE))):
-            n = round(min(RUN_SIZE, prompts - run * RUN_SIZE) / 0.9)  # every tenth is a known prompt
+            n = round(
+                min(RUN_SIZE, prompts - run * RUN_SIZE) / 0.9
+            )  # every tenth is a known prompt
             model = f"model-{run % 4}"
             description = EngineDescription("made", model, "1", "none", "float32", "none", 2048)
             claim = store.begin_run(f"scale-{run}", CONFIG, run, "benchmark")
@@ -195,7 +197,9 @@ def _truth(store: Store, asked: Sequence[Any], k: int) -> list[set[str]]:
             similarity = questions @ near.exact.stacked([r.vector for r in part], len(asked[0])).T
             top = np.argsort(-similarity, axis=1)[:, :k]
             for place, mine in enumerate(top):
-                pool = best[place] + [(float(similarity[place, i]), part[i].prompt_id) for i in mine]
+                pool = best[place] + [
+                    (float(similarity[place, i]), part[i].prompt_id) for i in mine
+                ]
                 best[place] = sorted(pool, reverse=True)[:k]
     return [{prompt for _, prompt in mine} for mine in best]
 

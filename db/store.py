@@ -520,7 +520,9 @@ class Store:
 
 def _change_mine(connection: Connection, run_id: str, values: Mapping[str, Any]) -> None:
     """Change the row of a run, if this process holds it."""
-    changed = connection.execute(update(Run).where(Run.run_id == run_id, is_mine()).values(**values))
+    changed = connection.execute(
+        update(Run).where(Run.run_id == run_id, is_mine()).values(**values)
+    )
     if not changed.rowcount:
         raise lost(connection, run_id)
 

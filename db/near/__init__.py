@@ -103,4 +103,4 @@ def _dim(connection: Connection, store: Store, embedder: str) -> int:
 
 def _stored(connection: Connection) -> dict[str, int]:
     rows = connection.execute(select(Embedder.name, Embedder.dim).order_by(Embedder.number))
-    return {name: dim for name, dim in rows}
+    return {row.name: row.dim for row in rows}

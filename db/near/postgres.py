@@ -18,24 +18,23 @@ from sqlalchemy.exc import DatabaseError
 from db.near import exact
 from db.near.exact import Near, Question
 
-TABLE = "near_vectors"
 # From so many vectors of an embedder on an index pays; below, reading all takes a few milliseconds.
 INDEX_FROM = 10_000
 # An index whose lists were chosen for a quarter of today's vectors, or fewer, is made anew.
 _OUTGROWN = 4
 _BATCH = 10_000
 # Of the lists of the index, so many are looked into: docs/decisions/019.
-_PROBED = 0.04
+_PROBED = 0.05
 
-_CREATE = f"""
-CREATE TABLE {TABLE} (
+_CREATE = """
+CREATE TABLE near_vectors (
     embedder smallint NOT NULL,
     prompt_id varchar(32) NOT NULL,
     vector halfvec NOT NULL,
     PRIMARY KEY (embedder, prompt_id)
 )"""
-_INSERT = f"""
-INSERT INTO {TABLE} (embedder, prompt_id, vector)
+_INSERT = """
+INSERT INTO near_vectors (embedder, prompt_id, vector)
 SELECT :number, prompt_id, vector::halfvec
 FROM unnest(CAST(:prompts AS text[]), CAST(:vectors AS text[])) AS new (prompt_id, vector)
 ON CONFLICT DO NOTHING"""
@@ -56,7 +55,7 @@ def nearest(connection: Connection, asked: Question, k: int) -> list[Near]:
     # The index is of one embedder: its number has to stand in the statement for the planner to see.
     found = connection.execute(
         text(
-            f"SELECT prompt_id FROM {TABLE} WHERE embedder = {number:d} "
+            f"SELECT prompt_id FROM near_vectors WHERE embedder = {number:d} "  # noqa: S608 - numbers
             f"ORDER BY (vector::halfvec({dim:d})) <=> CAST(:vector AS halfvec({dim:d})) LIMIT :wanted"
         ),
         {"vector": _spelled(asked.vector), "wanted": wanted},
@@ -65,7 +64,7 @@ def nearest(connection: Connection, asked: Question, k: int) -> list[Near]:
 
 
 def exists(connection: Connection) -> bool:
-    return bool(connection.scalar(text(f"SELECT to_regclass('{TABLE}') IS NOT NULL")))
+    return bool(connection.scalar(text("SELECT to_regclass('near_vectors') IS NOT NULL")))
 
 
 def write(connection: Connection, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -74,9 +73,7 @@ def write(connection: Connection, number: int, rows: Sequence[Mapping[str, Any]]
         return
     vectors = [_spelled(np.frombuffer(row["vector"], dtype="<f4")) for row in rows]
     prompts = [row["prompt_id"] for row in rows]
-    connection.execute(
-        text(_INSERT), {"number": number, "prompts": prompts, "vectors": vectors}
-    )
+    connection.execute(text(_INSERT), {"number": number, "prompts": prompts, "vectors": vectors})
 
 
 def prepare(connection: Connection) -> None:
@@ -94,9 +91,8 @@ def tend(connection: Connection) -> list[str]:
     done = []
     if filled := _fill(connection):
         done.append(f"{filled} vectors copied for pgvector")
-    counts = dict(
-        connection.execute(text(f"SELECT embedder, count(*) FROM {TABLE} GROUP BY embedder")).all()
-    )
+    counted = text("SELECT embedder, count(*) AS n FROM near_vectors GROUP BY embedder")
+    counts = {row.embedder: row.n for row in connection.execute(counted)}
     embedders = connection.execute(text("SELECT number, name, dim FROM embedders ORDER BY number"))
     for number, name, dim in embedders.all():
         n, lists = counts.get(number, 0), _lists_of(connection, number)
@@ -132,7 +128,7 @@ def _create(connection: Connection) -> bool:
                 connection.exec_driver_sql(_CREATE)
                 # Numbers of noise do not compress.
                 connection.exec_driver_sql(
-                    f"ALTER TABLE {TABLE} ALTER COLUMN vector SET STORAGE EXTERNAL"
+                    "ALTER TABLE near_vectors ALTER COLUMN vector SET STORAGE EXTERNAL"
                 )
     except DatabaseError:
         return False
@@ -141,16 +137,17 @@ def _create(connection: Connection) -> bool:
 
 def _fill(connection: Connection) -> int:
     """Copy what is missing; how many."""
-    missing = f"""
+    missing = text("""
         SELECT e.prompt_id, m.number, e.vector FROM embeddings e JOIN embedders m ON m.name = e.embedder
         WHERE NOT EXISTS
-        (SELECT 1 FROM {TABLE} n WHERE n.embedder = m.number AND n.prompt_id = e.prompt_id)
-        LIMIT {_BATCH}"""
+        (SELECT 1 FROM near_vectors n WHERE n.embedder = m.number AND n.prompt_id = e.prompt_id)
+        LIMIT :batch""")
     copied = 0
-    while rows := connection.execute(text(missing)).mappings().all():
+    while rows := connection.execute(missing, {"batch": _BATCH}).all():
         by_number: dict[int, list[Mapping[str, Any]]] = {}
         for row in rows:
-            by_number.setdefault(row["number"], []).append(row)
+            one = {"prompt_id": row.prompt_id, "vector": row.vector}
+            by_number.setdefault(row.number, []).append(one)
         for number, mine in by_number.items():
             write(connection, number, mine)
         copied += len(rows)
@@ -162,15 +159,15 @@ def _build(connection: Connection, number: int, dim: int, lists: int) -> None:
     connection.exec_driver_sql("SET LOCAL maintenance_work_mem = '512MB'")
     connection.exec_driver_sql(f"DROP INDEX IF EXISTS {_index(number)}")
     connection.exec_driver_sql(
-        f"CREATE INDEX {_index(number)} ON {TABLE} "
+        f"CREATE INDEX {_index(number)} ON near_vectors "
         f"USING ivfflat ((vector::halfvec({dim:d})) halfvec_cosine_ops) "
         f"WITH (lists = {lists:d}) WHERE embedder = {number:d}"
     )
-    connection.exec_driver_sql(f"ANALYZE {TABLE}")
+    connection.exec_driver_sql("ANALYZE near_vectors")
 
 
 def _index(number: int) -> str:
-    return f"ix_{TABLE}_{number:d}"
+    return f"ix_near_vectors_{number:d}"
 
 
 def _lists_of(connection: Connection, number: int) -> int:
@@ -192,8 +189,8 @@ def _number(connection: Connection, embedder: str) -> int:
 
 
 def _count_upto(connection: Connection, bound: int) -> int:
-    counted = text(f"SELECT count(*) FROM (SELECT 1 FROM embeddings LIMIT {bound:d}) AS few")
-    return int(connection.scalar(counted) or 0)
+    counted = text("SELECT count(*) FROM (SELECT 1 FROM embeddings LIMIT :bound) AS few")
+    return int(connection.scalar(counted, {"bound": bound}) or 0)
 
 
 def _these(connection: Connection, asked: Question, prompt_ids: Sequence[str]) -> Iterator[Near]:

@@ -34,9 +34,7 @@ _THESE = (
 )
 
 
-def nearest(
-    connection: Connection, database: Path | None, asked: Question, k: int
-) -> list[Near]:
+def nearest(connection: Connection, database: Path | None, asked: Question, k: int) -> list[Near]:
     """The k nearest."""
     end = connection.exec_driver_sql("SELECT max(rowid) FROM embeddings").scalar() or 0
     known = current(connection, database, asked.embedder, len(asked.vector), end)
@@ -89,9 +87,7 @@ def _rows(
     found.close()
 
 
-def _these(
-    connection: Connection, asked: Question, rowids: NDArray[np.int64]
-) -> Iterator[Near]:
+def _these(connection: Connection, asked: Question, rowids: NDArray[np.int64]) -> Iterator[Near]:
     for start in range(0, len(rowids), _BATCH):
         listed = json.dumps(rowids[start : start + _BATCH].tolist())
         found = connection.exec_driver_sql(_THESE, (listed, asked.embedder))
@@ -102,9 +98,7 @@ def _these(
         yield from zip((prompt for prompt, _ in rows), values, strict=True)
 
 
-def _loose(
-    connection: Connection, asked: Question, known: Sidecar, end: int
-) -> Iterator[Near]:
+def _loose(connection: Connection, asked: Question, known: Sidecar, end: int) -> Iterator[Near]:
     for rows in _rows(connection, known.upto, end, asked.embedder):
         values = exact.cosines([vector for _, _, vector in rows], asked.vector)
         yield from zip((prompt for _, prompt, _ in rows), values, strict=True)
@@ -125,4 +119,4 @@ def _prompts(connection: Connection, rowids: Sequence[int]) -> dict[int, str]:
         "SELECT rowid, prompt_id FROM embeddings WHERE rowid IN (SELECT value FROM json_each(?))",
         (json.dumps(list(rowids)),),
     )
-    return {rowid: prompt for rowid, prompt in found}
+    return {row.rowid: row.prompt_id for row in found}

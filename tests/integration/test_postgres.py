@@ -31,7 +31,6 @@ from tests.db.test_store import (  # noqa: F401 - pytest runs them with the fixt
     test_seeds_keep_their_source_and_licence,
     test_text_that_no_database_holds_is_stored_with_replacement_characters,
 )
-from workers.interface import StoreError
 
 
 @pytest.fixture

