@@ -239,6 +239,7 @@ def load_found(
     min_refusal: float | None = None,
     like: str | None = None,
     turned_away: bool = False,
+    prompt_ids: Sequence[str] | None = None,
 ) -> list[Found]:
     statement = (
         select(
@@ -277,6 +278,8 @@ def load_found(
     )
     if run_id is not None:
         statement = statement.where(Proposal.run_id == run_id)
+    if prompt_ids is not None:
+        statement = statement.where(Proposal.prompt_id.in_(prompt_ids))
     if target_ids is not None:
         statement = statement.where(
             func.coalesce(Evaluation.target_id, Run.target_id).in_(target_ids)

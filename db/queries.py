@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Row, and_, func, select
 from db import boundary, course, found, lookup
 from db.filters import Asked
 from db.holder import is_alive
-from db.models import Evaluation, Opening, Prompt, Proposal, Replica, Run, Sample, Target, Verdict
+from db.lineage import lineage as lineage
+from db.models import Evaluation, Opening, Proposal, Replica, Run, Sample, Target, Verdict
 from db.query import Query
 from db.shown import COLUMNS as COLUMNS
-from evo.types import RESAMPLE
-from workers.interface import ConfigError, FailureKind
+from workers.interface import FailureKind
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -273,130 +273,6 @@ def query(
     """
     asked = Asked(run, target, strategy, min_refusal, safety, like)
     return Query(store, asked, sort, limit).rows()
-
-
-def lineage(store: Store, prompt: str, run: str | None = None) -> dict[str, Any]:
-    """One prompt, its ancestors up to the seed (nearest first) and its children.
-
-    Args:
-        prompt: id, or unique beginning of one.
-        run: name or id; default: the newest run that evaluated the prompt, else that proposed it.
-
-    Raises:
-        ConfigError: no such prompt, several, or not in that run.
-    """
-    lookup.require_text("PROMPT", prompt)
-    with store.reading() as connection:
-        prompt_id = lookup.find_prompt(connection, prompt)
-        run_id = _run_with(connection, prompt_id, run)
-        tree = _Tree(connection, run_id)
-        ancestors = []
-        met, generation = {prompt_id}, [prompt_id]
-        while generation:
-            above = [p for child in generation for p in tree.parents(child)]
-            generation = [p for p in dict.fromkeys(above) if p not in met]
-            met.update(generation)
-            ancestors += [tree.node(p) for p in generation]
-        children = [tree.node(child) for child in tree.children(prompt_id)]
-        return {
-            **tree.node(prompt_id),
-            "run": run_id,
-            "ancestors": ancestors,
-            "children": children,
-        }
-
-
-# Lineage
-
-
-class _Tree:
-    """Who descends from whom in one run."""
-
-    def __init__(self, connection: Connection, run_id: str) -> None:
-        rows = connection.execute(
-            select(
-                Proposal.proposal_index,
-                Proposal.prompt_id,
-                Proposal.strategy,
-                Proposal.operator,
-                Proposal.status,
-                Proposal.failure_kind,
-                func.coalesce(Proposal.text, Prompt.text).label("text"),
-                Evaluation.refusal_rate,
-                Evaluation.fitness,
-            )
-            .join(Prompt, Prompt.prompt_id == Proposal.prompt_id)
-            .join(
-                Evaluation,
-                and_(
-                    Evaluation.run_id == Proposal.run_id,
-                    Evaluation.proposal_index == Proposal.proposal_index,
-                ),
-                isouter=True,
-            )
-            .where(Proposal.run_id == run_id)
-            .order_by(Proposal.proposal_index)
-        ).all()
-        over = found.run_facts(connection)[run_id].over
-        if over is not None:
-            whole = found.combined(found.load_found(connection, run_id=run_id))
-            self._scores: dict[str, Any] = {f.prompt_id: f.score for f in whole}
-        else:
-            self._scores = {}
-        # A prompt that was proposed again is told by the proposal that was evaluated, else the first;
-        # what it is worth by its newest evaluation.
-        self._rows: dict[str, Any] = {}
-        for row in rows:
-            if row.operator == RESAMPLE and row.status == "evaluated" and over is None:
-                self._scores[row.prompt_id] = row
-            known = self._rows.get(row.prompt_id)
-            if known is None or (row.status == "evaluated" and known.status != "evaluated"):
-                self._rows[row.prompt_id] = row
-        by_proposal = found.load_parents(connection, [run_id])
-        self._parents = {
-            prompt: by_proposal.get((run_id, row.proposal_index), ())
-            for prompt, row in self._rows.items()
-        }
-
-    def parents(self, prompt_id: str) -> tuple[str, ...]:
-        return tuple(p for p in self._parents.get(prompt_id, ()) if p in self._rows)
-
-    def children(self, prompt_id: str) -> list[str]:
-        return [child for child, above in self._parents.items() if prompt_id in above]
-
-    def node(self, prompt_id: str) -> dict[str, Any]:
-        row = self._rows[prompt_id]
-        score = self._scores.get(prompt_id) or row
-        return {
-            "prompt_id": prompt_id,
-            "prompt": row.text,
-            "strategy": row.strategy,
-            "operator": row.operator,
-            "refusal_rate": score.refusal_rate,
-            "fitness": score.fitness,
-            "failure": row.failure_kind,
-            "parents": list(self.parents(prompt_id)),
-        }
-
-
-def _run_with(connection: Connection, prompt_id: str, run: str | None) -> str:
-    """The run in which to look at a prompt."""
-    rows = connection.execute(
-        select(Proposal.run_id, Proposal.status)
-        .join(Run, Run.run_id == Proposal.run_id)
-        .where(Proposal.prompt_id == prompt_id)
-        .order_by(Run.started_at.desc(), Run.run_id)
-    ).all()
-    with_it: list[str] = [row.run_id for row in rows]
-    if run is not None:
-        run_id = lookup.find_run(connection, run)
-        if run_id not in with_it:
-            raise ConfigError(f"--run {run}: prompt {prompt_id} is not in this run")
-        return run_id
-    if not rows:
-        raise ConfigError(f"prompt {prompt_id}: a seed that no run has come to yet")
-    evaluated: list[str] = [row.run_id for row in rows if row.status == "evaluated"]
-    return (evaluated or with_it)[0]
 
 
 # The file itself

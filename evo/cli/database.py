@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from evo.cli.records import Db, Json, table, visible
+from evo.cli.records import DEFAULT_DB, Db, Json, reading, table, visible
 
-_DEFAULT_DB = "sqlite:///evocliff.db"
 _VACUUM = """Examples:
 
   evocliff db vacuum
@@ -29,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 @database.command(epilog="Example:\n\n  evocliff db upgrade --db sqlite:///my.db")
-def upgrade(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
+def upgrade(db: Db = DEFAULT_DB, json_: Json = False) -> None:
     """Bring the schema up to date; make the database if there is none."""
     import db as record
     from db import migrations
@@ -40,12 +39,11 @@ def upgrade(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
 
 
 @database.command(epilog="Example:\n\n  evocliff db check --db sqlite:///my.db")
-def check(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
+def check(db: Db = DEFAULT_DB, json_: Json = False) -> None:
     """Look for damage (broken pages, rows that point to nothing) and show how large each table is."""
-    import db as record
     from db import upkeep
 
-    with contextlib.closing(record.open(db, read_only=True)) as store:
+    with reading(db) as store:
         report = upkeep.check(store)
     problems = report["problems"]
     if json_:
@@ -71,7 +69,7 @@ def vacuum(
             "Default: as `keep.samples` in the config of each.",
         ),
     ] = None,
-    db: Db = _DEFAULT_DB,
+    db: Db = DEFAULT_DB,
     json_: Json = False,
 ) -> None:
     """Give space back, renew statistics and indexes, and forget samples that need not be kept."""

@@ -206,9 +206,9 @@ def test_the_threshold_is_that_of_each_run(store: Store) -> None:
         ({"like": "nowhere"}, "matches --like nowhere; relax it"),
         ({"strategy": "seed"}, "add --seeds"),
         ({"min_refusal": 0.99}, "highest refusal rate is 0.85.; lower --min-refusal"),
-        ({"like": "wordless", "format_": "dpo"}, "has both a refusal and an answer"),
+        ({"like": "wordless", "format": "dpo"}, "has both a refusal and an answer"),
         ({"safety": "harmful"}, "only harmless prompts are exported"),
-        ({"format_": "tset"}, "did you mean 'test'"),
+        ({"format": "tset"}, "did you mean 'test'"),
         ({"limit": 0}, "1 or more"),
         ({"min_refusal": float("nan")}, "between 0 and 1"),
     ],
@@ -217,7 +217,7 @@ def test_an_empty_dataset_is_refused_with_what_to_relax(
     store: Store, run: RunBuilder, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        exporters.export(store, **{"format_": "test"} | options, out=tmp_path / "out")
+        exporters.export(store, **{"format": "test"} | options, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

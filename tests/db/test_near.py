@@ -30,7 +30,7 @@ Vectors = NDArray[np.float32]
 @pytest.fixture(autouse=True)
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_LOOSE", 100)
-    monkeypatch.setattr(sqlite, "_CANDIDATES", 400)
+    monkeypatch.setattr(sqlite, "_CANDIDATES", 500)
     monkeypatch.setattr(sqlite, "_BATCH", 64)
     monkeypatch.setattr(postgres, "INDEX_FROM", 500)
     monkeypatch.setattr(postgres, "_BATCH", 64)

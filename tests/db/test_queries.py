@@ -216,7 +216,9 @@ def test_any_text_can_be_looked_for(store: Store, text: str, sort: str, limit: i
         assert all(text.lower() in prompt.lower() for prompt in found)
 
 
-def test_lineage_goes_up_to_the_seed_and_down_one_step(store: Store, run: RunBuilder) -> None:
+def test_lineage_goes_up_to_the_seed_and_down_to_the_last_leaf(
+    store: Store, run: RunBuilder
+) -> None:
     seed = run.seed("seed")
     other = run.seed("other seed")
     middle = run.evaluated("middle", (seed,))
@@ -229,6 +231,13 @@ def test_lineage_goes_up_to_the_seed_and_down_one_step(store: Store, run: RunBui
     assert [node["prompt"] for node in tree["ancestors"]] == ["middle", "other seed", "seed"]
     assert [node["prompt"] for node in tree["children"]] == ["leaf", "rejected leaf"]
     assert tree["children"][1]["refusal_rate"] is None
+    whole = queries.lineage(store, seed.prompt_id)
+    assert [node["prompt"] for node in whole["descendants"]] == [
+        "middle",
+        "cross",
+        "leaf",
+        "rejected leaf",
+    ]
     assert tree["run"] == run.run_id
     assert tree["parents"] == [middle.prompt_id, other.prompt_id]
 

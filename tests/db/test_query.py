@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from db import found, labels, lookup, plan, queries, rejudge
 from db.filters import Asked
 from db.labels import Label
 from db.like import folded
-from db.models import Cliff, Evaluation, Prompt, Proposal
+from db.models import Cliff, Evaluation, Prompt, Proposal, utc_now
 from db.query import Query
 from db.store import Store
 from evo.types import RESAMPLE, Strategy, prompt_id
@@ -185,20 +186,21 @@ def test_a_spelling_that_came_later_is_found_too(store: Store, run: RunBuilder) 
 
 
 def test_text_search_survives_a_vacuum(store: Store, run: RunBuilder) -> None:
+    with store.writing() as connection:  # a hole in the row numbers, which VACUUM closes
+        hole = {"prompt_id": "0" * 32, "text": "x", "created_at": utc_now()}
+        connection.execute(insert(Prompt), [hole])
     seed = run.seed("the seed")
     for number in range(20):
         run.evaluated(f"kill number {number} now", (seed,))
-    with store.writing() as connection:  # a hole in the row numbers, which VACUUM closes
-        connection.execute(
-            Prompt.__table__.insert(), [{"prompt_id": "0" * 32, "text": "x", "created_at": _AT}]
-        )
-        connection.execute(Prompt.__table__.delete().where(Prompt.prompt_id == "0" * 32))
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("VACUUM")
+    with store.writing() as connection:
+        connection.execute(delete(Prompt).where(Prompt.prompt_id == "0" * 32))
+    with contextlib.closing(store.engine.raw_connection()) as raw:
+        if store.engine.dialect.name == "postgresql":
+            raw.driver_connection.autocommit = True
+        raw.cursor().execute("VACUUM")
+        if store.engine.dialect.name == "postgresql":
+            raw.driver_connection.autocommit = False
     assert prompts(store, like="number 17 now") == ["kill number 17 now"]
-
-
-_AT = np.datetime64("2025-01-01T00:00:00").astype(object)
 
 
 # People and judges
@@ -245,7 +247,7 @@ def test_judges_that_differ_are_found_whoever_spoke_last(store: Store, run: RunB
 
 
 @pytest.fixture
-def transferred(store: Store) -> Iterator[dict[str, str]]:
+def transferred(store: Store) -> dict[str, str]:
     """Three targets that share prompts: target ids by name."""
     ids = {}
     rates = {"a": (0.9, 0.9, 0.9), "b": (0.9, 0.1, 0.9), "c": (0.1, 0.1, 0.9)}
@@ -255,7 +257,7 @@ def transferred(store: Store) -> Iterator[dict[str, str]]:
         for text, rate in zip(("falls off", "only a", "all"), each, strict=True):
             built.evaluated(text, (seed,), refusals=(rate, rate))
         ids[name] = built.target_id
-    yield ids
+    return ids
 
 
 @pytest.mark.parametrize("few", [0, plan.FEW])
@@ -278,7 +280,7 @@ def test_a_target_cannot_refuse_and_answer_the_same_prompt(
     a = transferred["a"]
     with pytest.raises(ConfigError, match="name the same target"):
         Query(store).where(refused_by=(a,), answered_by=(a,)).rows()
-    with pytest.raises(ConfigError, match="--answered-by tiny-modle: .*did you mean"):
+    with pytest.raises(ConfigError, match=r"--answered-by tiny-modle: .*did you mean"):
         Query(store).where(answered_by=("tiny-modle",)).rows()
 
 

@@ -370,7 +370,7 @@ def test_a_read_only_store_writes_nothing(database: str) -> None:
     db.open(database).close()
     with (
         contextlib.closing(db.open(database, read_only=True)) as store,
-        pytest.raises(StoreError, match="read-only|opened for reading"),
+        pytest.raises(StoreError, match=r"read-only|opened for reading"),
     ):
         store.begin_run("x", {}, 0, "0")
 
