@@ -1,28 +1,71 @@
-"""Who holds a run: the process that writes it now, and whether that process still lives."""
+"""Who holds a run: the process that writes it now, and whether that process still lives.
+
+A driver whose heartbeats stopped loses its run to the one that claims it. It may live on, behind a
+network that broke or in a machine that slept, so every write asks whether it still holds the run.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import psutil
-from sqlalchemy import Connection, Row
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 
-from db.models import utc_now
+from db.models import Run, utc_now
+from workers.interface import StoreError
 
 # A writer on another host counts as alive while its last heartbeat is younger than this.
 _HEARTBEAT_GRACE = timedelta(seconds=60)
 
 
 def holder() -> dict[str, Any]:
+    return {**_this_process(os.getpid()), "heartbeat_at": utc_now()}
+
+
+@lru_cache(1)
+def _this_process(pid: int) -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "process_started": psutil.Process().create_time(),
-        "heartbeat_at": utc_now(),
+        "pid": pid,
+        "process_started": psutil.Process(pid).create_time(),
     }
+
+
+def is_mine() -> ColumnElement[bool]:
+    """The condition that a row of `runs` is held by this process, or by none that is known."""
+    mine = _this_process(os.getpid())
+    return or_(Run.host.is_(None), and_(*(getattr(Run, key) == mine[key] for key in mine)))
+
+
+def target_of_mine(connection: Connection, run_id: str) -> str | None:
+    """The target of a run that this process holds. Nobody can claim it before the transaction ends.
+
+    Raises:
+        StoreError: another process has taken the run over.
+    """
+    held = select(Run.target_id, is_mine().label("is_mine")).where(Run.run_id == run_id)
+    # On SQLite a writing transaction is alone anyway, and the word is left out.
+    row = connection.execute(held.with_for_update(read=True)).first()
+    if row is not None and not row.is_mine:
+        raise lost(connection, run_id)
+    return None if row is None else row.target_id
+
+
+def lost(connection: Connection, run_id: str) -> StoreError:
+    """Why this process may no longer write to a run."""
+    run = connection.execute(
+        select(Run.name, Run.host, Run.pid).where(Run.run_id == run_id)
+    ).first()
+    if run is None:
+        return StoreError(f"run {run_id} is not in this database any more")
+    return StoreError(
+        f"run '{run.name}': process {run.pid} on {run.host} has taken it over, for no heartbeat of "
+        f"this one had come for {_HEARTBEAT_GRACE.seconds} s; what this one found since is not stored"
+    )
 
 
 def lock_runs(connection: Connection) -> None:

@@ -419,6 +419,16 @@ class Embedding(Base):
     vector: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class Embedder(Base):
+    """A model that stored vectors are of. `number` is short for its name."""
+
+    __tablename__ = "embedders"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), unique=True)
+    dim: Mapped[int]
+
+
 class BoundaryPair(Base):
     """A refused prompt and the nearest answered one; `run_id` is the run that it was found for."""
 

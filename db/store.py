@@ -32,9 +32,8 @@ from sqlalchemy.exc import DatabaseError
 
 from db import migrations
 from db.connection import connect, explain, parse, shown_url
-from db.holder import holder, is_alive, lock_runs
+from db.holder import holder, is_alive, is_mine, lock_runs, lost, target_of_mine
 from db.models import (
-    Embedding,
     Evaluation,
     GateDecision,
     Lineage,
@@ -48,6 +47,8 @@ from db.models import (
     Verdict,
     utc_now,
 )
+from db.near import postgres as near_postgres
+from db.near.written import write_embeddings
 from db.rows import (
     Parents,
     candidate_row,
@@ -105,7 +106,8 @@ class Store:
 
     Guarantees, each with a test:
 
-    - One run has one writer: a run that another living process holds cannot be claimed.
+    - One run has one writer: a run that another living process holds cannot be claimed, and a process
+      whose run was claimed after its heartbeats had stopped writes nothing into it any more.
     - What `propose`, `record` or `end_run` wrote is durable when the call returns; a process that is
       killed afterwards loses nothing of it (on a power cut SQLite may lose the last transactions,
       never their integrity).
@@ -133,6 +135,9 @@ class Store:
                     migrations.require_current(connection, self._shown)
                 else:
                     migrations.upgrade(connection, self._shown)
+            if not read_only and self.engine.dialect.name == "postgresql":
+                with self.writing() as connection:
+                    near_postgres.prepare(connection)
         except StoreError:
             self.engine.dispose()
             raise
@@ -210,7 +215,7 @@ class Store:
         """Say that this process still works on the run, and how its replicas do."""
         values = {"heartbeat_at": utc_now(), "wall_s": wall_s, "replica_busy": replica_busy}
         with self.writing() as connection:
-            connection.execute(update(Run).where(Run.run_id == run_id).values(**values))
+            _change_mine(connection, run_id, values)
             connection.execute(delete(Replica).where(Replica.run_id == run_id))
             insert_new(connection, Replica, replica_rows(run_id, replicas))
 
@@ -233,7 +238,7 @@ class Store:
         if replica_busy is not None:
             values["replica_busy"] = replica_busy
         with self.writing() as connection:
-            connection.execute(update(Run).where(Run.run_id == run_id).values(**values))
+            _change_mine(connection, run_id, values)
 
     def register_target(
         self,
@@ -260,9 +265,7 @@ class Store:
         with self.writing() as connection:
             insert_new(connection, Target, [row])
             if not further:
-                connection.execute(
-                    update(Run).where(Run.run_id == run_id).values(target_id=target.target_id)
-                )
+                _change_mine(connection, run_id, {"target_id": target.target_id})
         return target.target_id
 
     def register_seeds(self, seeds: Sequence[Seed]) -> None:
@@ -287,6 +290,7 @@ class Store:
     ) -> None:
         """Store proposals as pending, and their text once it exists, before the target is asked."""
         with self.writing() as connection:
+            target_of_mine(connection, run_id)
             self._write_proposals(connection, run_id, proposals)
             texts = [(a.index, candidate_row(c)) for a, c in proposals if c is not None]
             update_pending(connection, run_id, texts)
@@ -296,12 +300,14 @@ class Store:
 
         A proposal that had ended already is left as it is.
         """
-        target_id = self._target_of(run_id)
         with self.writing() as connection:
+            target_id = target_of_mine(connection, run_id)
+            if target_id is None:
+                raise ConfigError(f"run {run_id} has no target yet; call register_target first")
             stored = read_proposed(connection, run_id, [o.assignment.index for o in outcomes])
             self._write_proposals(connection, run_id, _unknown(outcomes, stored))
             insert_new(connection, GateDecision, gate_rows(outcomes))
-            insert_new(connection, Embedding, embedding_rows(outcomes, embedder))
+            write_embeddings(connection, embedding_rows(outcomes, embedder))
             last = connection.scalar(
                 select(func.max(Proposal.completed_order)).where(Proposal.run_id == run_id)
             )
@@ -456,13 +462,6 @@ class Store:
             raise ConfigError(f"run '{run}' is not in {self._shown}{hint}")
         return row
 
-    def _target_of(self, run_id: str) -> str:
-        with self.reading() as connection:
-            target_id = connection.scalar(select(Run.target_id).where(Run.run_id == run_id))
-        if target_id is None:
-            raise ConfigError(f"run {run_id} has no target yet; call register_target first")
-        return str(target_id)
-
     def _decide(
         self, connection: Connection, run_id: str, endings: Sequence[dict[str, Any]]
     ) -> None:
@@ -526,6 +525,15 @@ _SAMPLES_OF = (
     )
     .order_by(Sample.prompt_id, Sample.sample_index)
 )
+
+
+def _change_mine(connection: Connection, run_id: str, values: Mapping[str, Any]) -> None:
+    """Change the row of a run, if this process holds it."""
+    changed = connection.execute(
+        update(Run).where(Run.run_id == run_id, is_mine()).values(**values)
+    )
+    if not changed.rowcount:
+        raise lost(connection, run_id)
 
 
 def _unknown(

@@ -339,6 +339,16 @@ class BudgetConfig(Section):
         return self
 
 
+class KeepConfig(Section):
+    """What of the run is kept when it is over and `evocliff db vacuum` comes.
+
+    samples    all; over-refusals (raw samples that over-refusals, boundary pairs, labels or cliffs rest
+               on); or all for a time such as "30 days", then the same. Scores stay whatever it says.
+    """
+
+    samples: str = Field("all", pattern=r"^(all|over-refusals|\d+ days?)$")
+
+
 class Config(Section):
     """A whole run."""
 
@@ -355,6 +365,7 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     budget: BudgetConfig
     store: str = "sqlite:///evocliff.db"
+    keep: KeepConfig = KeepConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -271,7 +271,11 @@ def cliffs(
     found: dict[tuple[str, str], list[CliffRow]] = defaultdict(list)
     statement = (
         select(
-            Cliff.target_id, Cliff.prompt_id, Sample.reasoning, Sample.text.label("response"), *columns
+            Cliff.target_id,
+            Cliff.prompt_id,
+            Sample.reasoning,
+            Sample.text.label("response"),
+            *columns,
         )
         .join(
             Sample,

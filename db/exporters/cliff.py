@@ -18,8 +18,7 @@ def _own(prompts: Sequence[Eligible]) -> Table:
     columns = {
         "instruction": [e.prompt for e, _ in kept],
         **{
-            name: [cliff[place] for _, cliff in kept]
-            for place, name in enumerate(CliffRow._fields)
+            name: [cliff[place] for _, cliff in kept] for place, name in enumerate(CliffRow._fields)
         },
     }
     return Table([e for e, _ in kept], columns)

@@ -192,7 +192,10 @@ class Selected:
         judges = belongings.judges(self.connection, rows, facts)
         responses: belongings.Responses = {}
         if Reads.RESPONSES in reads:
-            deciding = [(r.target_id, r.prompt_id, decider) for r, (decider, _) in zip(rows, judges, strict=True)]
+            deciding = [
+                (r.target_id, r.prompt_id, decider)
+                for r, (decider, _) in zip(rows, judges, strict=True)
+            ]
             responses = belongings.responses(self.connection, deciding)
         cliffs = belongings.cliffs(self.connection, rows) if Reads.CLIFFS in reads else {}
         nothing = (None, None)

@@ -28,7 +28,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from db import found as finding
 from db import lookup
 from db.models import Evaluation, Lineage, Prompt, Proposal, Run
 from evo.types import Strategy

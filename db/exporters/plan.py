@@ -82,7 +82,9 @@ def parse_split(text: str) -> dict[str, float]:
         name, equals, share = (word.strip() for word in part.partition("="))
         number = _number(share)
         if not equals or number is None or not re.fullmatch(r"[A-Za-z]\w{0,39}", name, re.ASCII):
-            raise ConfigError(f"--split {text}: '{part}' is not NAME=SHARE; write train=0.9,test=0.1")
+            raise ConfigError(
+                f"--split {text}: '{part}' is not NAME=SHARE; write train=0.9,test=0.1"
+            )
         if name in shares:
             raise ConfigError(f"--split {text}: '{name}' is there twice")
         shares[name] = number
@@ -130,9 +132,7 @@ def make(
             own = None if vectors is None else _stored(connection, ids, embedder, vectors.shape[1])
             texts = [e.prompt for e in batch]
             for match in leaks.contaminated(leaks.Prompts(texts, own), against, COSINE):
-                known.append(
-                    Known(ids[match.row], texts[match.row], match.is_exact, match.cosine)
-                )
+                known.append(Known(ids[match.row], texts[match.row], match.is_exact, match.cosine))
                 keep[match.row] = not drop
         keeps.append(keep)
         if shares is not None:
@@ -163,7 +163,9 @@ def stored_benchmark(connection: Connection, source: str) -> Benchmark | None:
     named = [
         column
         for table in (Prompt, PromptSource)
-        for column in ((table.source == source) | table.source.startswith(f"{source}-", autoescape=True),)
+        for column in (
+            (table.source == source) | table.source.startswith(f"{source}-", autoescape=True),
+        )
     ]
     imported = select(PromptSource.prompt_id).where(named[1])
     texts = connection.scalars(

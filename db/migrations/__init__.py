@@ -16,8 +16,10 @@ from workers.interface import StoreError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0010"
+HEAD = "0011"
 VERSION_TABLE = "evocliff_schema"
+# What a database makes for itself, outside the models.
+_OWN = ("prompt_text", "near_vectors", "ix_near_vectors")
 
 
 def revision(connection: Connection, shown: str) -> str | None:
@@ -70,8 +72,8 @@ def upgrade(connection: Connection, shown: str) -> None:
 
 
 def is_modelled(object_: object, name: str | None, *_: object) -> bool:
-    """What Alembic can compare with the models: not the text search, which is each database's own, and
-    no descending index, which it takes for an expression (a test compares those)."""
+    """What Alembic can compare with the models: not the search for text and vectors, which is each
+    database's own, and no descending index, which it takes for an expression (a test compares those)."""
     from sqlalchemy import Column
 
     from db.models import Base
@@ -82,7 +84,7 @@ def is_modelled(object_: object, name: str | None, *_: object) -> bool:
         for index in table.indexes
         if not all(isinstance(part, Column) for part in index.expressions)
     }
-    return name not in descending and not (name or "").startswith("prompt_text")
+    return name not in descending and not (name or "").startswith(_OWN)
 
 
 def alembic_config() -> Config:

@@ -60,6 +60,7 @@ def _root(
 def _register() -> None:
     from evo.cli import (
         boundary,
+        database,
         doctor,
         importing,
         jobs,
@@ -73,7 +74,7 @@ def _register() -> None:
         tactics,
     )
 
-    for module in (
+    parts = (
         search,
         jobs,
         records,
@@ -84,9 +85,11 @@ def _register() -> None:
         tactics,
         review,
         judge,
+        database,
         models,
         doctor,
-    ):
+    )
+    for module in parts:
         module.register(app)
 
 

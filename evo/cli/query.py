@@ -43,6 +43,8 @@ _QUERY = """Examples:
 
   evocliff query --like "python process" --json
 
+  evocliff query --near "stop a running program" --min-refusal 0.5
+
   evocliff query --refused-by model-a --answered-by model-b        (what does not transfer)
 
   evocliff query --disagree --json        (responses on which judges, or people, differ)
@@ -91,6 +93,15 @@ def query(
         list[str] | None,
         typer.Option(metavar="MODEL", help="Answered by this target; give it again for more."),
     ] = None,
+    near: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Nearest in meaning to TEXT, nearest first.")
+    ] = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="With --near: where several models embedded the prompts."
+        ),
+    ] = None,
     boundary: Annotated[
         bool, typer.Option("--boundary", help="Boundary pairs, the smallest edit first.")
     ] = False,
@@ -119,7 +130,8 @@ def query(
         answered_by=tuple(answered_by or ()),
     )
     if boundary:
-        if asked != Asked(run=run, target=target, like=like) or sort is not Sort.FITNESS:
+        others = asked != Asked(run=run, target=target, like=like) or near is not None
+        if others or sort is not Sort.FITNESS:
             raise ConfigError(
                 "--boundary: goes with --run, --target, --like and --limit; leave the others out"
             )
@@ -127,20 +139,28 @@ def query(
         return
     with reading(db) as store:
         wanted = Query(store, asked, sort.value, limit)
+        if near is not None:
+            if sort is not Sort.FITNESS:
+                raise ConfigError("--near: puts the nearest first; leave --sort out")
+            from evo.cli.near import nearest_to
+
+            wanted = wanted.limit(limit or SHOWN).near(nearest_to(store, near, embedder))
         if json_:
             _json(wanted.iterate())
         elif csv_:
             _csv(wanted.iterate(), wanted.columns)
         else:
-            _table(wanted.limit(limit or SHOWN).rows(), sort)
-            if limit is None:
+            _table(
+                wanted.limit(limit or SHOWN).rows(), "cosine" if near is not None else sort.value
+            )
+            if limit is None and near is None:
                 _say_the_rest(SHOWN, wanted.count(_COUNTED + 1))
 
 
-def _table(rows: Sequence[Mapping[str, Any]], sort: Sort) -> None:
+def _table(rows: Sequence[Mapping[str, Any]], sort: str) -> None:
     columns = ["prompt_id", "refusal_rate", "fitness", "n_samples", "strategy", "prompt"]
-    if sort.value not in ("fitness", "refusal"):
-        columns.insert(3, sort.value)
+    if sort not in ("fitness", "refusal"):
+        columns.insert(3, sort)
     if any(row["fitness_terms"] == "refusal" for row in rows):
         columns.insert(-3, "fitness_terms")
     if any(row["safety"] != "harmless" for row in rows):

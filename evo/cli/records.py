@@ -1,4 +1,4 @@
-"""`evocliff runs`, `show`, `export`, `db`: reading the record. (`query` and `lineage` are in `query`.)
+"""`evocliff runs`, `show`, `export`: reading the record. (`query` and `lineage` are in `query`.)
 
 A thin face of `db.queries` and `db.exporters`: it adds options, tables and visible control
 characters, and nothing else.
@@ -95,16 +95,11 @@ Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N p
 
 DEFAULT_DB = "sqlite:///evocliff.db"
 
-database = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look after the database itself."
-)
-
 
 def register(app: typer.Typer) -> None:
     app.command(epilog=_RUNS)(runs)
     app.command(epilog=_SHOW)(show)
     app.command(epilog=_EXPORT)(export)
-    app.add_typer(database, name="db")
 
 
 def runs(db: Db = DEFAULT_DB, json_: Json = False) -> None:
@@ -216,34 +211,6 @@ def export(
         without = f" ({left} prompts have no fitting responses)" if left else ""
         typer.echo(f"{name:<6}{n} rows{without}")
     typer.echo(f"{done['out']}  sha256 {done['sha256']}")
-
-
-@database.command(epilog="Example:\n\n  evocliff db upgrade --db sqlite:///my.db")
-def upgrade(db: Db = DEFAULT_DB, json_: Json = False) -> None:
-    """Bring the schema up to date; make the database if there is none."""
-    import db as record
-    from db import migrations
-
-    with contextlib.closing(record.open(db)) as store, store.engine.connect() as connection:
-        schema = migrations.revision(connection, db)
-    typer.echo(json.dumps({"schema": schema}) if json_ else f"schema {schema}")
-
-
-@database.command(epilog="Example:\n\n  evocliff db check --db sqlite:///my.db")
-def check(db: Db = DEFAULT_DB, json_: Json = False) -> None:
-    """Look for damage: broken pages, and rows that point to nothing."""
-    from db import queries
-
-    with reading(db) as store:
-        problems = queries.integrity_problems(store)
-    if json_:
-        typer.echo(json.dumps({"sound": not problems, "problems": problems}))
-    else:
-        for problem in problems:
-            typer.echo(visible(problem))
-        typer.echo(f"damaged: {len(problems)} problems" if problems else "sound")
-    if problems:
-        raise typer.Exit(1)
 
 
 @contextlib.contextmanager

@@ -150,24 +150,6 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert message in error_line(result)
 
 
-def test_a_database_is_made_and_checked(evocliff: Cli, tmp_path: Path) -> None:
-    assert evocliff("db", "check").exit_code == 2
-    assert evocliff("db", "upgrade").stdout.startswith("schema 0")
-    assert evocliff("db", "check").stdout == "sound\n"
-    assert evocliff("runs").stdout == "no runs yet\n"
-
-
-def test_a_row_that_points_to_nothing_is_damage(filled: Cli, tmp_path: Path) -> None:
-    import sqlite3
-
-    with sqlite3.connect(tmp_path / "test.db") as connection:
-        connection.execute("DELETE FROM targets")
-    result = filled("db", "check")
-    assert result.exit_code == 1
-    assert "points to a row of targets that is not there" in result.stdout
-    assert json.loads(filled("db", "check", "--json").stdout)["sound"] is False
-
-
 @pytest.mark.parametrize("command", ["runs", "show", "query", "lineage", "export"])
 def test_help_ends_with_an_example(evocliff: Cli, command: str) -> None:
     result = evocliff(command, "--help")

@@ -21,8 +21,10 @@ from db.store import Store
 from tests.db.old import make
 from workers.interface import StoreError
 
-RELEASED = [f"{n:04}" for n in range(1, int(migrations.HEAD))]
 OLD = Path(__file__).parent / "old"
+RELEASED = sorted(path.stem for path in OLD.glob("*.sql"))
+# They come out together with the present one, so no database of theirs is anywhere.
+UNRELEASED = {"0010"}
 
 
 def differences(store: Store) -> list[Any]:
@@ -56,7 +58,9 @@ def upgraded(old: tuple[str, Path]) -> Iterator[Store]:
 def test_every_released_schema_has_a_stored_database() -> None:
     scripts = ScriptDirectory.from_config(migrations.alembic_config())
     assert scripts.get_current_head() == migrations.HEAD
-    known = {script.revision for script in scripts.walk_revisions()} - {migrations.HEAD}
+    known = (
+        {script.revision for script in scripts.walk_revisions()} - {migrations.HEAD} - UNRELEASED
+    )
     assert {path.stem for path in OLD.glob("*.sql")} >= known
 
 
