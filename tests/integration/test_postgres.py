@@ -15,22 +15,6 @@ import db
 from db.models import Base
 from db.store import Store
 from tests.db.test_migrations import differences
-from tests.db.test_store import (  # noqa: F401 - pytest runs them with the fixtures below
-    begun,
-    test_a_run_on_another_host_is_held_while_its_heart_beats,
-    test_a_score_that_is_no_number_is_an_error_and_nothing_is_stored,
-    test_a_verdict_is_kept_only_of_the_text_that_is_stored,
-    test_any_outcomes_in_any_batches_replay_equal,
-    test_decisions_and_vectors_of_another_run_stay_with_it,
-    test_known_samples_are_those_of_the_target_with_their_verdicts,
-    test_names_are_unique_and_unknown_runs_name_the_nearest,
-    test_not_a_number_never_enters_a_column,
-    test_pending_proposals_come_back_with_the_text_they_have,
-    test_recording_twice_changes_nothing,
-    test_replay_gives_back_what_was_recorded_in_order_of_completion,
-    test_seeds_keep_their_source_and_licence,
-    test_text_that_no_database_holds_is_stored_with_replacement_characters,
-)
 
 
 @pytest.fixture
