@@ -1,8 +1,8 @@
 """How large may a database grow? Writing, querying and opening one of 1,000,000 prompts.
 
-    python benchmarks/store_scale.py --prompts 50000                    (all phases, SQLite)
-    python benchmarks/store_scale.py --database postgresql --phases write,query,near
-    python benchmarks/store_scale.py --folder /data/scale --phases export,open
+    python -m benchmarks.store_scale --prompts 50000                    (all phases, SQLite)
+    python -m benchmarks.store_scale --database postgresql --phases write,query,near
+    python -m benchmarks.store_scale --folder /data/scale --phases export,open
 
 The outcomes are made (`store_made.py`); what stores, searches, exports and opens them is the product.
 Phases go on where an earlier call stopped: the database and the figures lie in `--folder`.

@@ -156,8 +156,9 @@ def conditions(dialect: str, asked: Filters) -> list[ColumnElement[bool]]:
             BoundaryPair.refused_prompt_id == E.prompt_id,
         )
         found.append(exists().where(*pair))
-    found += [_on_another(each, refused=True) for each in asked.refused_by]
+    # What is answered first: the row itself is one that is refused, as a rule.
     found += [_on_another(each, refused=False) for each in asked.answered_by]
+    found += [_on_another(each, refused=True) for each in asked.refused_by]
     return found
 
 

@@ -114,7 +114,7 @@ def _statement(connection: Connection, asked: Filters, sort: str, way: _Way) -> 
         .join(M, M.target_id == E.target_id, isouter=True)
         .with_hint(E, f"INDEXED BY {way.index}", "sqlite")
         .where(*way.where, *conditions(connection.dialect.name, asked))
-        .order_by(by.desc(), E.prompt_id, R.started_at, E.run_id, E.target_id)
+        .order_by(by.desc(), E.prompt_id, R.started_at, E.run_id, E.target_id, E.proposal_index)
     )
 
 
