@@ -38,7 +38,11 @@ class Agreement(NamedTuple):
 def of_gates(connection: Connection) -> list[Agreement]:
     human, gate = aliased(GateDecision), aliased(GateDecision)
     counted = _counted(
-        connection, gate.gate, gate.version, gate.outcome == "harmless", human.outcome == "harmless",
+        connection,
+        gate.gate,
+        gate.version,
+        gate.outcome == "harmless",
+        human.outcome == "harmless",
         human.gate,
         select().join_from(human, gate, human.prompt_id == gate.prompt_id),
     )
@@ -56,7 +60,11 @@ def of_judges(connection: Connection) -> list[Agreement]:
         human.p_refusal.is_not(None),
     )
     counted = _counted(
-        connection, judge.judge, judge.version, judge.p_refusal >= 0.5, human.p_refusal >= 0.5,
+        connection,
+        judge.judge,
+        judge.version,
+        judge.p_refusal >= 0.5,
+        human.p_refusal >= 0.5,
         human.judge,
         select().join_from(human, judge, same),
     )

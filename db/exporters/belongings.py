@@ -45,7 +45,7 @@ class TargetRow(NamedTuple):
 class Response(NamedTuple):
     """What a target said, and how probable it is that this is a refusal."""
 
-    index: int
+    sample: int  # its index
     text: str
     finish_reason: str
     p_refusal: float
@@ -271,7 +271,11 @@ def cliffs(
     found: dict[tuple[str, str], list[CliffRow]] = defaultdict(list)
     statement = (
         select(
-            Cliff.target_id, Cliff.prompt_id, Sample.reasoning, Sample.text.label("response"), *columns
+            Cliff.target_id,
+            Cliff.prompt_id,
+            Sample.reasoning,
+            Sample.text.label("response"),
+            *columns,
         )
         .join(
             Sample,

@@ -68,7 +68,11 @@ def card(
         _table("Targets", ("target", "model", "revision", "conditions"), _targets(tally)),
         _parts(tally, selected.connection),
         _table("Strategies", ("strategy", "prompts"), _ranked(tally.strategies)),
-        _table("Topics", ("topic", "prompts"), [(topic or "none", n) for topic, n in _ranked(tally.topics)]),
+        _table(
+            "Topics",
+            ("topic", "prompts"),
+            [(topic or "none", n) for topic, n in _ranked(tally.topics)],
+        ),
         _limits(tally),
         _licences(tally),
         _table("Content", ("file", "sha256"), sorted(digests.items())),
@@ -200,7 +204,11 @@ def _contamination(planned: Plan) -> str:
         f"Compared with the {n} prompts of {_plain(planned.benchmark)}: {exact} prompts are there word "
         f"for word (once case, white space and forms of characters are evened out), "
         f"{len(planned.known) - exact} are near-duplicates (cosine of {COSINE:g} or more"
-        + (f"; {n - embedded} of the benchmark had no vector and were compared as text alone). " if embedded < n else "). ")
+        + (
+            f"; {n - embedded} of the benchmark had no vector and were compared as text alone). "
+            if embedded < n
+            else "). "
+        )
         + (done if planned.known else "")
     )
     lines = [
@@ -212,7 +220,12 @@ def _contamination(planned: Plan) -> str:
     listed = _table("", heads, lines).removeprefix("## \n\n")
     return "\n\n".join(
         part
-        for part in ("## Contamination", said.strip(), listed, f"and {more} more" if more > 0 else "")
+        for part in (
+            "## Contamination",
+            said.strip(),
+            listed,
+            f"and {more} more" if more > 0 else "",
+        )
         if part
     )
 

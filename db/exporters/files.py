@@ -41,7 +41,9 @@ class Written:
 class SplitFiles:
     """Writes rows; `close` gives the shards their names, which tell how many they are."""
 
-    def __init__(self, folder: Path, config: str, split: str, schema: pa.Schema, jsonl: str) -> None:
+    def __init__(
+        self, folder: Path, config: str, split: str, schema: pa.Schema, jsonl: str
+    ) -> None:
         self._folder, self._config, self._split = folder, config, split
         self._within = Path("data") / config
         (folder / self._within).mkdir(parents=True, exist_ok=True)

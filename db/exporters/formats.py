@@ -129,9 +129,7 @@ def answered(prompts: Sequence[Eligible]) -> list[tuple[Eligible, Response]]:
 def contrasted(prompts: Sequence[Eligible]) -> list[tuple[Eligible, Response, Response]]:
     """Prompts with both, an answer and a refusal: (prompt, answer, refusal)."""
     return [
-        (e, e.answer, e.refusal)
-        for e in prompts
-        if e.answer is not None and e.refusal is not None
+        (e, e.answer, e.refusal) for e in prompts if e.answer is not None and e.refusal is not None
     ]
 
 

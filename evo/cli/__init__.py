@@ -61,6 +61,7 @@ def _register() -> None:
     from evo.cli import (
         boundary,
         doctor,
+        export,
         importing,
         jobs,
         judge,
@@ -76,6 +77,7 @@ def _register() -> None:
         search,
         jobs,
         records,
+        export,
         importing,
         replay,
         boundary,

@@ -1,6 +1,6 @@
-"""`evocliff runs`, `show`, `query`, `lineage`, `export`, `db`: reading the record.
+"""`evocliff runs`, `show`, `query`, `lineage`, `db`: reading the record.
 
-A thin face of `db.queries` and `db.exporters`: it adds options, tables and visible control
+A thin face of `db.queries`: it adds options, tables and visible control
 characters, and nothing else.
 """
 
@@ -13,7 +13,6 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,27 +71,12 @@ _LINEAGE = """Examples:
 
   evocliff lineage 3f9c12 --run quickstart --json
 """
-_EXPORT = """Examples:
-
-  evocliff export --format test --run quickstart --out out/quickstart
-
-  evocliff export --format all --min-refusal 0.7 --out out/all
-
-Then: datasets.load_dataset("out/quickstart", "test")
-"""
 
 
 class Sort(StrEnum):
     FITNESS = "fitness"
     REFUSAL = "refusal"
     NOVELTY = "novelty"
-
-
-class Format(StrEnum):
-    TEST = "test"
-    SFT = "sft"
-    DPO = "dpo"
-    ALL = "all"
 
 
 Db = Annotated[str, typer.Option("--db", envvar="EVOCLIFF_DB", help="Database URL.")]
@@ -124,7 +108,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=_SHOW)(show)
     app.command(epilog=_QUERY)(query)
     app.command(epilog=_LINEAGE)(lineage)
-    app.command(epilog=_EXPORT)(export)
     app.add_typer(database, name="db")
 
 
@@ -317,54 +300,6 @@ def lineage(
     ancestors = [{"": "ancestor", **node} for node in reversed(tree["ancestors"])]
     children = [{"": "child", **node} for node in tree["children"]]
     table([*ancestors, {"": "this", **tree}, *children], ("", *columns), empty="")
-
-
-def export(
-    format_: Annotated[Format, typer.Option("--format", help="What the rows are for.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="A folder that does not exist yet.")],
-    run: RunOption = None,
-    target: TargetOption = None,
-    strategy: StrategyOption = None,
-    min_refusal: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Refusal rate of at least X; default: the run's threshold."),
-    ] = None,
-    safety: Annotated[
-        str | None, typer.Option(help="Only harmless can be asked for, and is what you get.")
-    ] = None,
-    like: Like = None,
-    sort: SortOption = Sort.FITNESS,
-    limit: Limit = None,
-    seeds: Annotated[bool, typer.Option("--seeds", help="Refused seeds too.")] = False,
-    db: Db = _DEFAULT_DB,
-    json_: Json = False,
-) -> None:
-    """Write a dataset with its card; only what every safety gate called harmless leaves."""
-    from db import exporters
-
-    with _reading(db) as store:
-        done = exporters.export(
-            store,
-            format_.value,
-            out,
-            run=run,
-            target=target,
-            strategy=strategy,
-            min_refusal=min_refusal,
-            safety=safety,
-            like=like,
-            sort=sort.value,
-            limit=limit,
-            seeds=seeds,
-        )
-    if json_:
-        typer.echo(json.dumps(done))
-        return
-    for name, n in done["rows"].items():
-        left = done["left_out"].get(name, 0)
-        without = f" ({left} prompts have no fitting responses)" if left else ""
-        typer.echo(f"{name:<6}{n} rows{without}")
-    typer.echo(f"{done['out']}  sha256 {done['sha256']}")
 
 
 @database.command(epilog="Example:\n\n  evocliff db upgrade --db sqlite:///my.db")
