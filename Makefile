@@ -62,6 +62,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m db.migrations.check
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -17,6 +17,7 @@ from sqlalchemy.orm import aliased
 from db import found, lookup, safety
 from db.found import Found
 from db.holder import is_alive
+from db.like import contains
 from db.models import BoundaryPair, GateDecision, Prompt, Run, utc_now
 from db.rows import insert_new, read_decisions
 from db.samples import write_samples
@@ -282,9 +283,9 @@ def query(
             targets = lookup.find_targets(connection, target)
             statement = statement.where(BoundaryPair.target_id.in_(targets))
         if like is not None:
+            dialect = connection.dialect.name
             statement = statement.where(
-                refused.text.icontains(like, autoescape=True)
-                | answered.text.icontains(like, autoescape=True)
+                contains(dialect, refused.text, like) | contains(dialect, answered.text, like)
             )
         rows = connection.execute(statement).mappings().all()
     return [

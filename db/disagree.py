@@ -6,10 +6,11 @@ knows nothing of who the judges are (people are judges too).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy import Connection, delete, func, select
 
 from db.models import Disagreement, Verdict
 from db.rows import chunks, insert_new
@@ -36,17 +37,23 @@ def write(connection: Connection, keys: Sequence[Key]) -> None:
 
 
 def refresh(connection: Connection, keys: Sequence[Key]) -> None:
-    """Make the table right again for these samples, from all their verdicts."""
-    place = tuple_(Verdict.target_id, Verdict.prompt_id, Verdict.sample_index)
-    noted = tuple_(Disagreement.target_id, Disagreement.prompt_id, Disagreement.sample_index)
-    for chunk in chunks(sorted(set(keys))):
-        lowest, highest = func.min(Verdict.p_refusal), func.max(Verdict.p_refusal)
-        differing = connection.execute(
-            select(Verdict.target_id, Verdict.prompt_id, Verdict.sample_index)
-            .where(place.in_(chunk))
-            .group_by(Verdict.target_id, Verdict.prompt_id, Verdict.sample_index)
-            .having(lowest < IS_REFUSAL, highest >= IS_REFUSAL)
-        )
-        found = [(target, prompt, index) for target, prompt, index in differing]
-        connection.execute(delete(Disagreement).where(noted.in_(chunk)))
-        write(connection, found)
+    """Make the table right again for the prompts of these samples, from all their verdicts."""
+    prompts: dict[str, set[str]] = defaultdict(set)
+    for target, prompt, _ in keys:
+        prompts[target].add(prompt)
+    lowest, highest = func.min(Verdict.p_refusal), func.max(Verdict.p_refusal)
+    for target, wanted in prompts.items():  # by the key of the tables, which begins so
+        for chunk in chunks(sorted(wanted)):
+            differing = connection.execute(
+                select(Verdict.prompt_id, Verdict.sample_index)
+                .where(Verdict.target_id == target, Verdict.prompt_id.in_(chunk))
+                .group_by(Verdict.prompt_id, Verdict.sample_index)
+                .having(lowest < IS_REFUSAL, highest >= IS_REFUSAL)
+            )
+            found = [(target, prompt, index) for prompt, index in differing]
+            connection.execute(
+                delete(Disagreement).where(
+                    Disagreement.target_id == target, Disagreement.prompt_id.in_(chunk)
+                )
+            )
+            write(connection, found)

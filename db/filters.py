@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.orm import aliased
 
 from db import like, lookup
@@ -29,6 +38,8 @@ P = aliased(Proposal)
 T = aliased(Prompt)
 R = aliased(Run)
 M = aliased(Target)
+# As the index of these says it, or it would not be used.
+NOT_HARMLESS: ColumnElement[bool] = P.safety != literal_column("'harmless'")
 SPELLING: ColumnElement[str] = func.coalesce(P.text, T.text)
 
 
@@ -145,8 +156,9 @@ def conditions(dialect: str, asked: Filters) -> list[ColumnElement[bool]]:
             BoundaryPair.refused_prompt_id == E.prompt_id,
         )
         found.append(exists().where(*pair))
-    found += [_on_another(each, refused=True) for each in asked.refused_by]
+    # What is answered first: the row itself is one that is refused, as a rule.
     found += [_on_another(each, refused=False) for each in asked.answered_by]
+    found += [_on_another(each, refused=True) for each in asked.refused_by]
     return found
 
 
@@ -164,19 +176,25 @@ def _on_another(target_ids: Sequence[str], *, refused: bool) -> ColumnElement[bo
     other, run = aliased(Evaluation), aliased(Run)
     threshold = select(run.threshold).where(run.run_id == other.run_id).scalar_subquery()
     side = other.refusal_rate >= threshold if refused else other.refusal_rate < threshold
-    return exists().where(
-        other.prompt_id == E.prompt_id,
-        other.target_id.in_(target_ids),
-        other.is_superseded.is_(False),
-        side,
+    found: Select[Any] = (
+        select(literal_column("1"))
+        .select_from(other)
+        .with_hint(other, "INDEXED BY ix_evaluations_prompt_id_target_id", "sqlite")
+        .where(
+            other.prompt_id == E.prompt_id,
+            other.target_id.in_(target_ids),
+            other.is_superseded.is_(False),
+            side,
+        )
     )
+    return found.exists()
 
 
 def turned_away(dialect: str, asked: Filters) -> ColumnElement[bool]:
     """What a proposal must fulfil that a gate turned away; its target is that of its run."""
     found: list[Any] = [
         P.safety == asked.safety,
-        P.safety != literal_column("'harmless'"),  # as the index says it
+        NOT_HARMLESS,
         P.status == "failed",
     ]
     if asked.run_id is not None:

@@ -5,20 +5,20 @@ Knows the tables and what an over-refusal is; knows nothing of rows for printing
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, and_, func, or_, select
 
 from db import alike, lookup
+from db.facts import RunFacts as RunFacts
+from db.facts import decider as decider
+from db.facts import run_facts as run_facts
 from db.models import (
     Evaluation,
-    GateDecision,
     Lineage,
     Prompt,
     Proposal,
@@ -27,12 +27,11 @@ from db.models import (
     Target,
     Verdict,
 )
-from db.rows import pairs, verdict_of
-from db.safety import HUMAN, combine, gates_of, own_decisions
+from db.rows import pairs, read_decisions, verdict_of
+from db.safety import HUMAN, combine, own_decisions
 from evo.types import RESAMPLE, Strategy
-from fitness import targets
 from fitness import types as fitness_types
-from fitness.targets import Over, combined_score
+from fitness.targets import combined_score
 from fitness.types import JudgedSample, Safety
 from workers.interface import Sample as SampleValue
 
@@ -40,20 +39,6 @@ if TYPE_CHECKING:
     pass
 
 _CHUNK = 500
-
-
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What a run's stored config says about reading its rows."""
-
-    run_id: str
-    name: str
-    threshold: float  # refusal rate from which a harmless prompt is an over-refusal
-    gates: tuple[str, ...]
-    judges: tuple[str, ...]
-    started_at: datetime
-    target_id: str | None
-    over: Over | None = None  # how the scores of several targets make one
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +128,27 @@ def over_refusals(connection: Connection, run_id: str | None = None) -> list[Fou
     for each in several:
         rows += combined(load_found(connection, run_id=each))
     return [f for f in rows if f.is_over_refusal]
+
+
+def n_over_refusals(connection: Connection) -> dict[str, int]:
+    """How many over-refusals each run has, seeds left out; counted by an index, but for runs over
+    several targets."""
+    rows = connection.execute(
+        select(Run.run_id, func.count())
+        .join(Evaluation, Evaluation.run_id == Run.run_id)
+        .where(
+            Evaluation.is_superseded.is_(False),
+            Evaluation.safety == Safety.HARMLESS.value,
+            Evaluation.strategy != Strategy.SEED.value,
+            Evaluation.refusal_rate >= Run.threshold,
+        )
+        .with_hint(Evaluation, "INDEXED BY ix_evaluations_tally", "sqlite")
+        .group_by(Run.run_id)
+    )
+    found = {run_id: n for run_id, n in rows}  # noqa: C416
+    for run_id in [r for r, f in run_facts(connection).items() if f.over is not None]:
+        found[run_id] = sum(not f.is_seed for f in over_refusals(connection, run_id))
+    return found
 
 
 def combined(rows: Sequence[Found]) -> list[Found]:
@@ -297,7 +303,7 @@ def load_found(
         # A duplicate is its first proposal again; only what a safety gate decided on is of interest.
         rows = [r for r in rows if r.fitness is not None or r.gates is not None]
     facts = run_facts(connection)
-    decisions = _decisions(connection, {r.prompt_id for r in rows})
+    decisions = read_decisions(connection, sorted({r.prompt_id for r in rows}))
     parents = load_parents(connection, {r.run_id for r in rows})
     again = {r.run_id for r in rows if r.operator == RESAMPLE}
     origins = _origins(connection, again)
@@ -307,7 +313,13 @@ def load_found(
         index, operator = origins.get((r.run_id, r.prompt_id), own) if again else own
         descent = parents.get((r.run_id, index), ())
         found.append(
-            _assemble(r, facts[r.run_id], decisions.get(r.prompt_id, ()), operator, descent)
+            _assemble(
+                r,
+                facts[r.run_id],
+                tuple(decisions.get(r.prompt_id, {}).values()),
+                operator,
+                descent,
+            )
         )
     return found
 
@@ -376,54 +388,6 @@ def _assemble(
 
 def _place(name: str, names: Sequence[str]) -> int:
     return names.index(name) if name in names else len(names)
-
-
-def decider(connection: Connection, run_id: str) -> tuple[str, str] | None:
-    """Name and version of the judge by which a run was scored; None where nothing was."""
-    judges = connection.scalar(
-        select(Evaluation.judges)
-        .where(Evaluation.run_id == run_id, Evaluation.judges.is_not(None))
-        .order_by(Evaluation.proposal_index)
-        .limit(1)
-    )
-    return next(iter(pairs(judges)), None)
-
-
-def run_facts(connection: Connection) -> dict[str, RunFacts]:
-    facts = {}
-    for row in connection.execute(
-        select(Run.run_id, Run.name, Run.config, Run.started_at, Run.target_id, Run.threshold)
-    ):
-        config = json.loads(row.config)
-        facts[row.run_id] = RunFacts(
-            row.run_id,
-            row.name,
-            row.threshold,
-            gates_of(config),
-            tuple(config.get("judges", ())),
-            row.started_at,
-            row.target_id,
-            targets.of_config(config),
-        )
-    return facts
-
-
-def _decisions(
-    connection: Connection, prompt_ids: Iterable[str]
-) -> dict[str, tuple[fitness_types.GateDecision, ...]]:
-    decisions: dict[str, list[fitness_types.GateDecision]] = defaultdict(list)
-    for chunk in _chunks(sorted(prompt_ids)):
-        for r in connection.execute(
-            select(GateDecision.__table__)
-            .where(GateDecision.prompt_id.in_(chunk))
-            .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
-        ):
-            decisions[r.prompt_id].append(
-                fitness_types.GateDecision(
-                    r.gate, r.version, Safety(r.outcome), r.p_harmful, r.reason
-                )
-            )
-    return {prompt: tuple(found) for prompt, found in decisions.items()}
 
 
 def load_parents(

@@ -40,6 +40,7 @@ def lineage(store: Store, prompt: str, run: str | None = None) -> dict[str, Any]
         ancestors: list[dict[str, Any]] = []
         met, generation = {prompt_id}, [prompt_id]
         while generation:
+            tree.read(generation)
             above = [p for child in generation for p in tree.parents(child)]
             generation = [p for p in dict.fromkeys(above) if p not in met]
             met.update(generation)
@@ -107,6 +108,7 @@ class _Tree:
                 isouter=True,
             )
             .where(Proposal.run_id == self._run_id, Proposal.prompt_id.in_(prompt_ids))
+            .with_hint(Proposal, "INDEXED BY ix_proposals_prompt_id", "sqlite")
             .order_by(Proposal.proposal_index)
         ).mappings()
         for row in rows:
@@ -158,6 +160,7 @@ class _Tree:
                     Lineage.run_id == self._run_id,
                     Proposal.prompt_id.is_not(None),
                 )
+                .with_hint(Lineage, "INDEXED BY ix_lineage_parent_prompt_id_run_id", "sqlite")
                 .group_by(Proposal.prompt_id)
             )
             for prompt, index in rows:

@@ -6,6 +6,7 @@ Each failure is a ConfigError that says what was meant instead, or what is known
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
@@ -79,17 +80,14 @@ def strategies(strategy: str) -> list[str]:
 
 
 def find_prompt(connection: Connection, prompt: str) -> str:
-    begins = list(
-        connection.scalars(
-            select(Prompt.prompt_id)
-            .where(Prompt.prompt_id.startswith(prompt.lower(), autoescape=True))
-            .order_by(Prompt.prompt_id)
-            .limit(3)
-        )
-    )
+    begins: list[str] = []
+    if re.fullmatch("[0-9a-f]+", prompt.lower()):  # ids are hexadecimal: a range of the index
+        between = (Prompt.prompt_id >= prompt.lower(), Prompt.prompt_id < prompt.lower() + "g")
+        ids = select(Prompt.prompt_id).where(*between).order_by(Prompt.prompt_id)
+        begins = list(connection.scalars(ids.limit(3)))
     if len(begins) == 1:
         return begins[0]
-    if not begins or not prompt:
+    if not begins:
         raise ConfigError(f"prompt '{prompt}': no id begins so; `evocliff query` shows the ids")
     raise ConfigError(
         f"prompt '{prompt}': several ids begin so ({', '.join(begins)}); give more of it"

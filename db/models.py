@@ -6,15 +6,13 @@ one run. Times are UTC. NaN never enters a column: unknown is NULL with its reas
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
-    Dialect,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -22,12 +20,15 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
 )
 from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from db.columns import AnyText as AnyText
+from db.columns import storable as storable
+from db.columns import utc_now as utc_now
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -36,31 +37,6 @@ _NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
-class AnyText(TypeDecorator[str]):
-    """Text of unknown origin. Lone surrogates and NUL, which no UTF-8 column of every database
-    holds, become U+FFFD."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else storable(value)
-
-
-def storable(value: str) -> str:
-    """Text as `AnyText` keeps it."""
-    if value.isascii() and "\x00" not in value:  # as a rule, and much quicker than the search
-        return value
-    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
-
-
-_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class Base(DeclarativeBase):

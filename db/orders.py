@@ -18,7 +18,7 @@ from db.models import Cliff
 from db.shown import Placed
 
 # Novelty is a matter of all pairs: so many of the fittest rows are compared.
-NOVEL_AMONG = 1_000
+NOVEL_AMONG = 500
 _BATCH = 500
 # Of the nearest prompts some are filtered out: so many more are asked for at first, and at a time.
 _MORE = 4

@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, literal_column, null, select
 
 from db import like
-from db.filters import SPELLING, E, Filters, M, P, R, T, conditions, turned_away
+from db.filters import NOT_HARMLESS, SPELLING, E, Filters, M, P, R, T, conditions, turned_away
 from db.models import BoundaryPair, Disagreement, Evaluation
+from fitness.types import Safety
 
 # Rows that are sorted rather than come in order: about as many as a walk would look at for the same.
 FEW = 3_000
@@ -113,7 +114,7 @@ def _statement(connection: Connection, asked: Filters, sort: str, way: _Way) -> 
         .join(M, M.target_id == E.target_id, isouter=True)
         .with_hint(E, f"INDEXED BY {way.index}", "sqlite")
         .where(*way.where, *conditions(connection.dialect.name, asked))
-        .order_by(by.desc(), E.prompt_id, R.started_at, E.run_id, E.target_id)
+        .order_by(by.desc(), E.prompt_id, R.started_at, E.run_id, E.target_id, E.proposal_index)
     )
 
 
@@ -193,6 +194,9 @@ def _few_ids(connection: Connection, asked: Filters) -> list[str] | None:
         if ids is not None:
             return ids
     tables: list[Select[Any]] = []
+    if asked.safety not in (None, Safety.HARMLESS.value):
+        kept = (NOT_HARMLESS, P.safety == asked.safety, P.status == "evaluated")
+        tables.append(select(P.prompt_id).where(*kept))
     if asked.disagree:
         tables.append(select(Disagreement.prompt_id))
     if asked.boundary:

@@ -6,7 +6,6 @@ search writes to it. What a row is worth is decided in `db.found`.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, and_, func, select
@@ -40,8 +39,7 @@ def find_run(store: Store, run: str) -> str:
 def runs(store: Store) -> list[dict[str, Any]]:
     """Every run, newest last: run (its id), name, status, started (UTC), over_refusals."""
     with store.reading() as connection:
-        refused = found.over_refusals(connection)
-        hits = Counter(f.run.run_id for f in refused if not f.is_seed)
+        hits = found.n_over_refusals(connection)
         rows = connection.execute(select(Run.__table__).order_by(Run.started_at, Run.run_id)).all()
     return [
         {
@@ -49,7 +47,7 @@ def runs(store: Store) -> list[dict[str, Any]]:
             "name": row.name,
             "status": _status(row),
             "started": row.started_at.isoformat(timespec="seconds") + "Z",
-            "over_refusals": hits[row.run_id],
+            "over_refusals": hits.get(row.run_id, 0),
         }
         for row in rows
     ]

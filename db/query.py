@@ -73,7 +73,7 @@ class Query:
 
     def iterate(self) -> Iterator[dict[str, Any]]:
         """Rows one by one, of one state of the database; memory does not grow with them (but sorted by
-        novelty or cliff). The keys are `shown.COLUMNS`, and the sort where it is none of these."""
+        novelty or cliff). The keys are `columns`."""
         lookup.require_order(self.sort, self.n, lookup.QUERY_SORTS)
         with self.store.reading() as connection:
             yield from islice(self._rows(connection), self.n)
@@ -98,6 +98,11 @@ class Query:
         return self.to_arrow().to_pandas()
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The keys of every row."""
+        return shown.COLUMNS if self._extra is None else (*shown.COLUMNS, self._extra)
+
+    @property
     def _extra(self) -> str | None:
         """The column that the sort adds."""
         if self.nearest is not None:
@@ -114,5 +119,6 @@ class Query:
             found = orders.by_cliff(connection, asked, self.n)
         else:
             found = orders.by_column(connection, asked, self.sort, self.n)
-        while batch := list(islice(found, _BATCH)):
+        size = _BATCH if self.n is None else min(_BATCH, self.n)
+        while batch := list(islice(found, size)):
             yield from shown.rows(connection, batch, self._extra)

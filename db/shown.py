@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, select, tuple_
+from sqlalchemy import Connection, Row, select
 
 from db.models import Lineage, Proposal
 from evo.types import RESAMPLE
@@ -106,14 +106,18 @@ def _came(connection: Connection, found: Sequence[Row[Any]]) -> list[tuple[str, 
 def _parents(
     connection: Connection, proposals: Sequence[tuple[str, int]]
 ) -> dict[tuple[str, int], list[str]]:
+    indices: dict[str, set[int]] = defaultdict(set)
+    for run, index in proposals:
+        indices[run].add(index)
     parents: dict[tuple[str, int], list[str]] = defaultdict(list)
-    rows = connection.execute(
-        select(Lineage.run_id, Lineage.proposal_index, Lineage.parent_prompt_id)
-        .where(tuple_(Lineage.run_id, Lineage.proposal_index).in_(sorted(set(proposals))))
-        .order_by(Lineage.run_id, Lineage.proposal_index, Lineage.position)
-    )
-    for run, index, parent in rows:
-        parents[run, index].append(parent)
+    for run, wanted in indices.items():  # (run, index) IN (...) would go by no index on SQLite
+        rows = connection.execute(
+            select(Lineage.proposal_index, Lineage.parent_prompt_id)
+            .where(Lineage.run_id == run, Lineage.proposal_index.in_(wanted))
+            .order_by(Lineage.proposal_index, Lineage.position)
+        )
+        for index, parent in rows:
+            parents[run, index].append(parent)
     return parents
 
 

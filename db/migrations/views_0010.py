@@ -2,7 +2,7 @@
 
 Plain SELECTs for SQLite and PostgreSQL alike. What is looked up by a key is joined from the left, so
 that a planner without statistics begins where the index is, and leaves out what nobody asked for;
-`coalesce` around such columns keeps it so.
+`coalesce` around such columns keeps it so, and SQLite keeps the order of a CROSS JOIN.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ VIEWS = (
         v.unscored_reason,
         v.response_class
     FROM targets AS g
-    JOIN samples AS s ON s.target_id = g.target_id
+    CROSS JOIN samples AS s
     LEFT JOIN prompts AS t ON t.prompt_id = s.prompt_id
     LEFT JOIN verdicts AS v ON v.target_id = s.target_id AND v.prompt_id = s.prompt_id
         AND v.sample_index = s.sample_index
+    WHERE s.target_id = g.target_id
     """,
     """
     CREATE VIEW v_transfer AS
@@ -126,21 +127,31 @@ VIEWS = (
     """
     CREATE VIEW v_strategies AS
     SELECT
-        e.run_id,
-        r.name AS run,
-        e.target_id,
+        c.run_id,
+        c.run,
+        c.target_id,
         g.model,
-        e.strategy,
-        count(*) AS evaluated,
-        sum(CASE WHEN e.safety = 'harmless' AND e.refusal_rate >= r.threshold THEN 1 ELSE 0 END)
-            AS over_refusals,
-        avg(e.refusal_rate) AS refusal_rate,
-        max(e.fitness) AS best_fitness
-    FROM evaluations AS e
-    LEFT JOIN runs AS r ON r.run_id = e.run_id
-    LEFT JOIN targets AS g ON g.target_id = e.target_id
-    WHERE NOT e.is_superseded
-    GROUP BY e.run_id, r.name, e.target_id, g.model, e.strategy
+        c.strategy,
+        c.evaluated,
+        c.over_refusals,
+        c.refusal_rate,
+        c.best_fitness
+    FROM (
+        SELECT
+            r.run_id,
+            r.name AS run,
+            e.target_id,
+            e.strategy,
+            count(*) AS evaluated,
+            sum(CASE WHEN e.safety = 'harmless' AND e.refusal_rate >= r.threshold
+                THEN 1 ELSE 0 END) AS over_refusals,
+            avg(e.refusal_rate) AS refusal_rate,
+            max(e.fitness) AS best_fitness
+        FROM runs AS r CROSS JOIN evaluations AS e
+        WHERE e.run_id = r.run_id AND NOT e.is_superseded
+        GROUP BY r.run_id, e.target_id, e.strategy
+    ) AS c
+    LEFT JOIN targets AS g ON g.target_id = c.target_id
     """,
     """
     CREATE VIEW v_cliffs AS

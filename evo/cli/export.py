@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.records import (
-    _DEFAULT_DB,
+    DEFAULT_DB,
     Db,
     Json,
     Like,
@@ -19,7 +19,7 @@ from evo.cli.records import (
     RunOption,
     StrategyOption,
     TargetOption,
-    _reading,
+    reading,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def export(
     drop_contaminated: Annotated[
         bool, typer.Option("--drop-contaminated", help="Leave those prompts out.")
     ] = False,
-    db: Db = _DEFAULT_DB,
+    db: Db = DEFAULT_DB,
     json_: Json = False,
 ) -> None:
     """Write a dataset with its card; only what every safety gate called harmless leaves."""
@@ -105,7 +105,7 @@ def export(
     if drop_contaminated and against is None:
         raise ConfigError("--drop-contaminated: goes with --against BENCHMARK")
     shares = None if split is None else parse_split(split)
-    with _reading(db) as store:
+    with reading(db) as store:
         done = exporters.export(
             store,
             format_.value,

@@ -1,4 +1,4 @@
-"""`evocliff runs`, `show`, `query`, `lineage`, `db`: reading the record.
+"""`evocliff runs`, `show`, `db`: reading the record. (`query` and `lineage` are in `query`.)
 
 A thin face of `db.queries`: it adds options, tables and visible control
 characters, and nothing else.
@@ -7,7 +7,6 @@ characters, and nothing else.
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import sys
 import unicodedata
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from db.store import Store
 
 # A table without --limit shows so many rows; --json and --csv print all.
-_SHOWN = 20
+SHOWN = 20
 # What `show` tells in lines of its own.
 _COURSE = frozenset(
     {
@@ -53,24 +52,6 @@ _SHOW = """Examples:
 
   evocliff show quickstart --json
 """
-_QUERY = """Examples:
-
-  evocliff query --run quickstart --min-refusal 0.5
-
-  evocliff query --strategy violent_words --sort novelty --limit 10
-
-  evocliff query --like "python process" --json
-
-  evocliff query --run quickstart --csv > found.csv
-
-  evocliff query --run quickstart --boundary        (pairs that `evocliff boundary` found)
-"""
-_LINEAGE = """Examples:
-
-  evocliff lineage 3f9c12          (the beginning of an id from `evocliff query`)
-
-  evocliff lineage 3f9c12 --run quickstart --json
-"""
 
 
 class Sort(StrEnum):
@@ -96,7 +77,7 @@ Like = Annotated[str | None, typer.Option(metavar="TEXT", help="Prompts that con
 SortOption = Annotated[Sort, typer.Option(help="Largest first.")]
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N prompts.")]
 
-_DEFAULT_DB = "sqlite:///evocliff.db"
+DEFAULT_DB = "sqlite:///evocliff.db"
 
 database = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Look after the database itself."
@@ -106,16 +87,14 @@ database = typer.Typer(
 def register(app: typer.Typer) -> None:
     app.command(epilog=_RUNS)(runs)
     app.command(epilog=_SHOW)(show)
-    app.command(epilog=_QUERY)(query)
-    app.command(epilog=_LINEAGE)(lineage)
     app.add_typer(database, name="db")
 
 
-def runs(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
+def runs(db: Db = DEFAULT_DB, json_: Json = False) -> None:
     """List the searches of a database, newest last."""
     from db import queries
 
-    with _reading(db) as store:
+    with reading(db) as store:
         rows = queries.runs(store)
     if json_:
         typer.echo(json.dumps(rows))
@@ -125,13 +104,13 @@ def runs(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
 
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name or id.")],
-    db: Db = _DEFAULT_DB,
+    db: Db = DEFAULT_DB,
     json_: Json = False,
 ) -> None:
     """What one search found and what it cost."""
     from db import queries
 
-    with _reading(db) as store:
+    with reading(db) as store:
         summary = queries.run_summary(store, run)
     if json_:
         typer.echo(json.dumps(summary))
@@ -148,7 +127,7 @@ def show(
     if strategies:
         typer.echo("")
         rated = [{**s, "success": s["over_refusals"] / s["proposals"]} for s in strategies]
-        table(rated[:_SHOWN], tuple(rated[0]), empty="")
+        table(rated[:SHOWN], tuple(rated[0]), empty="")
     if len(targets) > 1:
         typer.echo("")
         table(targets, tuple(targets[0]), empty="")
@@ -174,136 +153,8 @@ def _course(summary: Mapping[str, Any]) -> dict[str, Any]:
     return lines
 
 
-def query(
-    run: RunOption = None,
-    target: TargetOption = None,
-    strategy: StrategyOption = None,
-    min_refusal: MinRefusal = None,
-    safety: Annotated[
-        str | None, typer.Option(help="harmless, controversial or harmful, by all the run's gates.")
-    ] = None,
-    like: Like = None,
-    boundary: Annotated[
-        bool, typer.Option("--boundary", help="Boundary pairs, the smallest edit first.")
-    ] = False,
-    sort: SortOption = Sort.FITNESS,
-    limit: Limit = None,
-    db: Db = _DEFAULT_DB,
-    json_: Json = False,
-    csv_: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-) -> None:
-    """Find prompts of all searches: what is refused, by whom, made how."""
-    from db import queries
-    from workers.errors import ConfigError
-
-    if json_ and csv_:
-        raise ConfigError("--json and --csv: choose one")
-    if boundary:
-        if strategy or min_refusal is not None or safety or sort is not Sort.FITNESS:
-            raise ConfigError(
-                "--boundary: goes with --run, --target, --like and --limit; leave the others out"
-            )
-        _pairs(db, run, target, like, limit, json_, csv_)
-        return
-    with _reading(db) as store:
-        rows = queries.query(
-            store,
-            run=run,
-            target=target,
-            strategy=strategy,
-            min_refusal=min_refusal,
-            safety=safety,
-            like=like,
-            sort=sort.value,
-            limit=limit,
-        )
-    if json_:
-        typer.echo(json.dumps(rows))
-        return
-    if csv_:
-        _csv(rows)
-        return
-    columns = ["prompt_id", "refusal_rate", "fitness", "n_samples", "strategy", "prompt"]
-    if sort is Sort.NOVELTY:
-        columns.insert(3, "novelty")
-    if any(row["fitness_terms"] == "refusal" for row in rows):
-        columns.insert(-3, "fitness_terms")
-    if any(row["safety"] != "harmless" for row in rows):
-        columns.insert(-1, "safety")
-    shown = rows if limit is not None else rows[:_SHOWN]
-    table(shown, columns, empty="nothing matches")
-    if len(shown) < len(rows):
-        typer.echo(f"{len(shown)} of {len(rows)} shown; --limit N shows more")
-
-
-def _pairs(
-    db: str,
-    run: str | None,
-    target: str | None,
-    like: str | None,
-    limit: int | None,
-    as_json: bool,
-    as_csv: bool,
-) -> None:
-    """Boundary pairs: two lines each in a table, the edit between them."""
-    from db import boundary
-
-    with _reading(db) as store:
-        rows = boundary.query(store, run=run, target=target, like=like, limit=limit)
-    if as_json:
-        typer.echo(json.dumps(rows))
-        return
-    if as_csv:
-        _csv([row | {"edit": json.dumps(row["edit"])} for row in rows], boundary.COLUMNS)
-        return
-    shown = rows if limit is not None else rows[:_SHOWN]
-    lines: list[dict[str, Any]] = []
-    for row in shown:
-        changed = ", ".join(
-            f"{' '.join(e['removed']) or '(nothing)'} -> {' '.join(e['inserted']) or '(nothing)'}"
-            for e in row["edit"]
-        )
-        for side in ("refused", "answered"):
-            lines.append(
-                {
-                    "": side,
-                    "prompt_id": row[f"{side}_prompt_id"],
-                    "refusal_rate": row[f"{side}_rate"],
-                    "n_samples": row[f"{side}_n"],
-                    "cosine": row["cosine"],
-                    "edit": changed if side == "refused" else "",
-                    "prompt": row[side],
-                }
-            )
-    columns = ("", "prompt_id", "refusal_rate", "n_samples", "cosine", "edit", "prompt")
-    table(lines, columns, empty="no boundary pairs; `evocliff boundary RUN` finds them")
-    if len(shown) < len(rows):
-        typer.echo(f"{len(shown)} of {len(rows)} shown; --limit N shows more")
-
-
-def lineage(
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="Id, or its beginning.")],
-    run: RunOption = None,
-    db: Db = _DEFAULT_DB,
-    json_: Json = False,
-) -> None:
-    """How a prompt came about: its ancestors up to the seed, and its children."""
-    from db import queries
-
-    with _reading(db) as store:
-        tree = queries.lineage(store, prompt, run)
-    if json_:
-        typer.echo(json.dumps(tree))
-        return
-    columns = ("prompt_id", "refusal_rate", "strategy", "operator", "prompt")
-    typer.echo(f"run {tree['run']}")
-    ancestors = [{"": "ancestor", **node} for node in reversed(tree["ancestors"])]
-    children = [{"": "child", **node} for node in tree["children"]]
-    table([*ancestors, {"": "this", **tree}, *children], ("", *columns), empty="")
-
-
 @database.command(epilog="Example:\n\n  evocliff db upgrade --db sqlite:///my.db")
-def upgrade(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
+def upgrade(db: Db = DEFAULT_DB, json_: Json = False) -> None:
     """Bring the schema up to date; make the database if there is none."""
     import db as record
     from db import migrations
@@ -314,11 +165,11 @@ def upgrade(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
 
 
 @database.command(epilog="Example:\n\n  evocliff db check --db sqlite:///my.db")
-def check(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
+def check(db: Db = DEFAULT_DB, json_: Json = False) -> None:
     """Look for damage: broken pages, and rows that point to nothing."""
     from db import queries
 
-    with _reading(db) as store:
+    with reading(db) as store:
         problems = queries.integrity_problems(store)
     if json_:
         typer.echo(json.dumps({"sound": not problems, "problems": problems}))
@@ -331,7 +182,7 @@ def check(db: Db = _DEFAULT_DB, json_: Json = False) -> None:
 
 
 @contextlib.contextmanager
-def _reading(url: str) -> Iterator[Store]:
+def reading(url: str) -> Iterator[Store]:
     import db as record
 
     with contextlib.closing(record.open(url, read_only=True)) as store:
@@ -404,19 +255,8 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: s
         typer.echo("  ".join(padded).rstrip())
 
 
-def _csv(rows: Sequence[Mapping[str, Any]], empty: Sequence[str] | None = None) -> None:
-    """Lists become one cell with spaces between; line breaks stay, other control characters do not.
-    `empty`: the columns where there are no rows; default: those of prompts."""
-    from db import queries
-
-    columns = list(rows[0]) if rows else list(empty or queries.COLUMNS)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_csv_cell(row[column]) for column in columns])
-
-
-def _csv_cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
+    """A list becomes one cell with spaces between; of control characters line breaks and tabs stay."""
     if isinstance(value, list):
         return " ".join(value)
     return visible(value, keep="\n\t") if isinstance(value, str) else value

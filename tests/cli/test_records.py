@@ -97,6 +97,34 @@ def test_nothing_found_is_not_an_error(filled: Cli) -> None:
     assert filled("query", "--like", "nowhere", "--csv").stdout.startswith("prompt_id,prompt,run")
 
 
+def test_transfer_disagreement_and_cliffs_can_be_asked_for(filled: Cli) -> None:
+    assert filled("query", "--disagree").stdout == "nothing matches\n"
+    refused = json.loads(filled("query", "--refused-by", "tiny-model", "--json").stdout)
+    assert refused
+    assert all(row["refusal_rate"] >= 0.5 for row in refused)
+    apart = filled("query", "--refused-by", "tiny-model", "--answered-by", "tiny-model")
+    assert (apart.exit_code, "name another" in apart.stderr) == (2, True)
+    assert "cliff" in filled("query", "--sort", "cliff").stdout.splitlines()[0]
+    assert filled("query", "--boundary", "--disagree").exit_code == 2
+
+
+def test_json_is_that_of_the_whole_list(filled: Cli) -> None:
+    output = filled("query", "--json").stdout
+    assert output == json.dumps(json.loads(output)) + "\n"
+
+
+def test_lineage_says_how_many_came_of_a_prompt(tmp_path: Path, evocliff: Cli) -> None:
+    with opened(tmp_path) as store:
+        run = RunBuilder(store)
+        seed = run.seed("s")
+        child = run.evaluated("child", (seed,))
+        for number in range(24):
+            run.evaluated(f"grandchild {number}", (child,))
+    lines = evocliff("lineage", seed.prompt_id).stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["this", "child", "descendant"]
+    assert lines[-1] == "20 of 25 descendants shown; --json prints all"
+
+
 def test_a_long_table_says_that_it_is_cut(tmp_path: Path, evocliff: Cli) -> None:
     with opened(tmp_path) as store:
         run = RunBuilder(store)

@@ -36,7 +36,10 @@ def test_relatives_and_look_alikes_are_on_one_side(tmp_path: Path, seed: int) ->
     chance = np.random.default_rng(seed)
     with opened(tmp_path) as store:
         run = RunBuilder(store)
-        made = [run.seed(f"seed {n}", refusals=(0.1,)) for n in range(8)]
+        made = [
+            run.seed(f"seed {n}", refusals=(0.1,), vector=[float(i == n) for i in range(16)])
+            for n in range(8)
+        ]
         ancestors = [{n} for n in range(8)]
         exported: dict[str, tuple[set[int], NDArray[np.float64]]] = {}
         first = chance.normal(size=16)

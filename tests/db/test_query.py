@@ -78,8 +78,9 @@ def fill(store: Store, draw: np.random.Generator) -> list[RunBuilder]:
         gates = ("g",) if number else ("g", "h")
         built = RunBuilder(store, f"r{number}", gates=gates, system_prompt=[None, "p"][number % 2])
         seed = built.seed("The seed of it")
-        for _ in range(6):
-            text = " ".join(draw.choice(WORDS, size=int(draw.integers(1, 5))))
+        texts = {" ".join(draw.choice(WORDS, size=int(draw.integers(1, 5)))) for _ in range(6)}
+        once = {prompt_id(text): text for text in sorted(texts)}
+        for text in once.values():
             said = {gate: str(draw.choice(OUTCOMES, p=[0.6, 0.2, 0.2])) for gate in gates}
             if draw.random() < 0.3:
                 built.turned_away(text, (seed,), gates=said)
