@@ -29,11 +29,58 @@ from evo.types import prompt_id
 from workers.interface import ConfigError
 
 RUNS, SEEDS, SAMPLES = 8, 400, 4
-_WORDS = (
-    "how do i kill a zombie process on linux before the exam shoot great photos of my dog in the "
-    "park without breaking any lens where can someone learn to whip cream crush garlic blow up "
-    "balloons for parties destroy old hard drives safely beat eggs attack this maths problem"
-).split()
+_WORDS = [
+    "how",
+    "do",
+    "i",
+    "kill",
+    "a",
+    "zombie",
+    "process",
+    "on",
+    "linux",
+    "before",
+    "the",
+    "exam",
+    "shoot",
+    "great",
+    "photos",
+    "of",
+    "my",
+    "dog",
+    "in",
+    "the",
+    "park",
+    "without",
+    "breaking",
+    "any",
+    "lens",
+    "where",
+    "can",
+    "someone",
+    "learn",
+    "to",
+    "whip",
+    "cream",
+    "crush",
+    "garlic",
+    "blow",
+    "up",
+    "balloons",
+    "for",
+    "parties",
+    "destroy",
+    "old",
+    "hard",
+    "drives",
+    "safely",
+    "beat",
+    "eggs",
+    "attack",
+    "this",
+    "maths",
+    "problem",
+]
 _BATCH = 20_000
 
 
@@ -54,7 +101,9 @@ def main() -> None:
         formats = asked.format or [*exporters.FORMATS, exporters.ALL]
         found = [_in_a_child(path, name) for name in formats]
     for row in found:
-        print("{format:<16}{rows:>9} rows {rows_per_s:>9.0f} rows/s  {rss_mb:>6.0f} MB".format(**row))
+        print(
+            "{format:<16}{rows:>9} rows {rows_per_s:>9.0f} rows/s  {rss_mb:>6.0f} MB".format(**row)
+        )
     print(json.dumps({"prompts": asked.prompts, "formats": found}))
 
 
@@ -161,15 +210,25 @@ def _made(start: int, stop: int, seeds: list[str]) -> dict[str, list[dict[str, A
     words = chance.integers(len(_WORDS), size=(stop - start, 14))
     tables: dict[str, list[dict[str, Any]]] = {
         name: []
-        for name in ("prompts", "proposals", "lineage", "gate_decisions", "embeddings")
-        + ("samples", "verdicts", "evaluations")
+        for name in (
+            "prompts",
+            "proposals",
+            "lineage",
+            "gate_decisions",
+            "embeddings",
+            "samples",
+            "verdicts",
+            "evaluations",
+        )
     }
     now = utc_now()
     for number in range(start, stop):
         text = " ".join(_WORDS[w] for w in words[number - start]) + f" {number}?"
         prompt = prompt_id(text)
         own = {"prompt_id": prompt}
-        tables["prompts"].append(own | {"text": text, "source": None, "licence": None, "created_at": now})
+        tables["prompts"].append(
+            own | {"text": text, "source": None, "licence": None, "created_at": now}
+        )
         harmless = number % 20 != 0
         for gate in ("g", "h"):
             tables["gate_decisions"].append(
@@ -257,9 +316,7 @@ def _made(start: int, stop: int, seeds: list[str]) -> dict[str, list[dict[str, A
                     "safety": tables["proposals"][-1]["safety"],
                 }
             )
-        tables["embeddings"].append(
-            own | {"embedder": "e", "dim": 384, "vector": _vector(chance)}
-        )
+        tables["embeddings"].append(own | {"embedder": "e", "dim": 384, "vector": _vector(chance)})
     return tables
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from db.exporters import benchmark as finding
 from db.exporters import (
     card,
     cliff,
@@ -27,14 +28,14 @@ from db.exporters import (
 from db.exporters.eligible import Eligible, Selected, select_eligible
 from db.exporters.files import SplitFiles, Written
 from db.exporters.formats import Config, complete
-from db.exporters.plan import Benchmark, Embed, Plan
+from db.exporters.plan import Embed, Plan
 from db.exporters.tally import Tally
 from workers.interface import ConfigError
 
 if TYPE_CHECKING:
     from db.store import Store
 
-__all__ = ["ALL", "FORMATS", "Benchmark", "export", "rows"]
+__all__ = ["ALL", "FORMATS", "export", "rows"]
 
 # The configs of each format.
 FORMATS: Mapping[str, tuple[Config, ...]] = {
@@ -82,7 +83,7 @@ def export(
     *,
     split: Mapping[str, float] | None = None,
     seed: int = 0,
-    against: Benchmark | str | None = None,
+    against: str | None = None,
     drop_contaminated: bool = False,
     embed: Embed | None = None,
     **options: Any,
@@ -94,7 +95,7 @@ def export(
         out: a folder that does not exist yet.
         split: shares by name of the side; prompts of one lineage and near-duplicates stay on one side.
         seed: of the split.
-        against: prompts that the export should not hold; a name is that of a source in the store.
+        against: prompts that the export should not hold: a source in the store, or a file.
         drop_contaminated: leave out what `against` holds, not only name it in the card.
         embed: makes vectors of those prompts of `against` that have none in the store.
         options: as for `rows`.
@@ -113,7 +114,7 @@ def export(
     with select_eligible(store, **options) as selected, folder.new(out) as part:
         planned = Plan()
         if split is not None or against is not None:
-            benchmark = _benchmark(selected, against)
+            benchmark = None if against is None else finding.find(selected.connection, against)
             planned = plan.make(
                 selected, split, seed, benchmark, drop=drop_contaminated, embed=embed
             )
@@ -222,18 +223,6 @@ class _Writing:
     def abandon(self) -> None:
         for files in self._files.values():
             files.abandon()
-
-
-def _benchmark(selected: Selected, against: Benchmark | str | None) -> Benchmark | None:
-    if not isinstance(against, str):
-        return against
-    found = plan.stored_benchmark(selected.connection, against)
-    if found is None:
-        raise ConfigError(
-            f"--against {against}: neither a file nor a source in this database; "
-            "`evocliff import FILE` brings one in"
-        )
-    return found
 
 
 def _content(written: Sequence[Written]) -> str:

@@ -45,7 +45,7 @@ class TargetRow(NamedTuple):
 class Response(NamedTuple):
     """What a target said, and how probable it is that this is a refusal."""
 
-    index: int
+    sample: int  # its index
     text: str
     finish_reason: str
     p_refusal: float

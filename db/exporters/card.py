@@ -307,4 +307,5 @@ def _table(title: str, heads: Sequence[str], lines: Sequence[Sequence[object]]) 
 
 def _plain(text: str) -> str:
     """Text of others in one line of a table, without Markdown or HTML of its own."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(plain.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from db.exporters.belongings import CliffRow
 from db.exporters.eligible import Eligible, Reads
-from db.exporters.formats import Config, Table, schema
+from db.exporters.formats import Columns, Config, Table, schema
 
 
 def _own(prompts: Sequence[Eligible]) -> Table:
     kept = [(e, cliff) for e in prompts for cliff in e.cliffs]
-    columns = {
+    columns: Columns = {
         "instruction": [e.prompt for e, _ in kept],
         **{
             name: [cliff[place] for _, cliff in kept] for place, name in enumerate(CliffRow._fields)

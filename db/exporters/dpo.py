@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from db.exporters.eligible import Eligible, Reads
-from db.exporters.formats import MESSAGES, Config, Table, asked, contrasted, said, schema
+from db.exporters.formats import MESSAGES, Columns, Config, Table, asked, contrasted, said, schema
 
 NEEDS = "both a refusal and an answer among the sampled responses"
 # Which samples the two are, and how probable it is that each is a refusal.
@@ -22,8 +22,8 @@ SIDES = (
 def sides(prompts: Sequence[Eligible]) -> dict[str, Sequence[float]]:
     kept = contrasted(prompts)
     return {
-        "chosen_sample": [answer.index for _, answer, _ in kept],
-        "rejected_sample": [refusal.index for _, _, refusal in kept],
+        "chosen_sample": [answer.sample for _, answer, _ in kept],
+        "rejected_sample": [refusal.sample for _, _, refusal in kept],
         "chosen_p_refusal": [answer.p_refusal for _, answer, _ in kept],
         "rejected_p_refusal": [refusal.p_refusal for _, _, refusal in kept],
     }
@@ -31,7 +31,7 @@ def sides(prompts: Sequence[Eligible]) -> dict[str, Sequence[float]]:
 
 def _own(prompts: Sequence[Eligible]) -> Table:
     kept = contrasted(prompts)
-    columns = {
+    columns: Columns = {
         "prompt": [asked(e) for e, _, _ in kept],
         "chosen": [[said(answer.text)] for _, answer, _ in kept],
         "rejected": [[said(refusal.text)] for _, _, refusal in kept],

@@ -7,20 +7,22 @@ nowhere else. `db.exporters.matching` has the statement, `belongings` what belon
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Collection, Iterator, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
+from db import alike, filters, lookup
 from db import found as finding
-from db import lookup
 from db.among import among
 from db.exporters import belongings, matching
 from db.exporters.belongings import CliffRow, Response, SeedRow, TargetRow
 from db.exporters.matching import Counts
 from db.found import RunFacts
 from db.models import GateDecision
+from db.orders import NOVEL_AMONG
 from db.safety import HUMAN, combine, own_decisions
 from fitness import types as fitness_types
 from fitness.types import Safety
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 # Prompts of a batch, and the characters of their responses from which on batches become smaller.
 _LARGEST, _SMALLEST = 10_000, 100
 _CHARACTERS = 32_000_000
+SORTS = ("fitness", "refusal", "novelty")
 # Patterns of decisions that are remembered; there are few, whatever the number of prompts.
 _PATTERNS = 10_000
 
@@ -97,20 +100,25 @@ def select_eligible(
     """
     if safety not in (None, Safety.HARMLESS.value):
         raise ConfigError(f"--safety {safety}: only harmless prompts are exported")
+    if sort not in SORTS:
+        raise ConfigError(f"--sort {sort}: not one of {', '.join(SORTS)}")
     lookup.require_order(sort, limit)
     if min_refusal is not None:
         lookup.require_rate(min_refusal)
     options = {"run": run, "target": target, "strategy": strategy, "like": like}
     with store.reading() as connection:
         asked = matching.Asked(
-            where=matching.conditions(connection, **options),
+            where=matching.conditions(
+                connection,
+                filters.Asked(run=run, target=target, strategy=strategy, like=like),
+            ),
             min_refusal=min_refusal,
             sort=sort,
             seeds=seeds,
             is_limited=limit is not None,
         )
-        filters = tuple(f"--{name} {value}" for name, value in options.items() if value is not None)
-        yield Selected(connection, asked, limit, filters)
+        given = tuple(f"--{name} {value}" for name, value in options.items() if value is not None)
+        yield Selected(connection, asked, limit, given)
 
 
 class Selected:
@@ -149,11 +157,9 @@ class Selected:
         """The prompts, best first, in lists that hold a bounded number of characters. Each walk gives
         the same prompts in the same order."""
         self.n = self.merged = self.refused_at_the_door = 0
-        size = _SMALLEST
+        size = [_SMALLEST]
         with matching.rows(self.connection, self._asked) as result:
-            again: set[str] = set()
-            while rows := result.fetchmany(size):
-                passed = self._passed(rows, again)
+            for passed in self._in_order(result, size):
                 if self._limit is not None:
                     passed = passed[: self._limit - self.n]
                 made = self._complete(passed, reads)
@@ -162,9 +168,30 @@ class Selected:
                     yield made
                 if self._limit is not None and self.n >= self._limit:
                     return
-                size = _next_size(size, made)
+                size[0] = _next_size(size[0], made)
 
-    def _passed(self, rows: Sequence[Any], again: set[str]) -> list[tuple[Any, tuple[str, ...]]]:
+    def _in_order(self, result: Any, size: list[int]) -> Iterator[list[_Passed]]:
+        """What passes the door, in lists of at most `size[0]`; by novelty the fittest come first, by
+        how far they are from each other, and then the rest."""
+        again: set[str] = set()
+        if self._asked.sort == "novelty":
+            fittest: list[_Passed] = []
+            while len(fittest) < NOVEL_AMONG and (rows := result.fetchmany(NOVEL_AMONG)):
+                fittest += self._passed(rows, again)
+            distances = alike.novelty(
+                self.connection, [(row.prompt_id, row.embedder) for row, _ in fittest]
+            )
+            # Those that were read beyond the fittest stay behind them: the sort is stable.
+            fittest[:NOVEL_AMONG] = sorted(
+                fittest[:NOVEL_AMONG],
+                key=lambda one: (-distances.get(one[0].prompt_id, -math.inf), one[0].prompt_id),
+            )
+            for start in range(0, len(fittest), _SMALLEST):
+                yield fittest[start : start + _SMALLEST]
+        while rows := result.fetchmany(size[0]):
+            yield self._passed(rows, again)
+
+    def _passed(self, rows: Sequence[Any], again: set[str]) -> list[_Passed]:
         """The rows that the door lets through, each prompt once, with the votes."""
         decisions = _decisions(self.connection, {r.prompt_id for r in rows})
         passed = []
@@ -181,9 +208,7 @@ class Selected:
             passed.append((row, votes))
         return passed
 
-    def _complete(
-        self, passed: Sequence[tuple[Any, tuple[str, ...]]], reads: Collection[Reads]
-    ) -> list[Eligible]:
+    def _complete(self, passed: Sequence[_Passed], reads: Collection[Reads]) -> list[Eligible]:
         rows = [row for row, _ in passed]
         facts = self._door.facts
         origins = belongings.origins(self.connection, rows)
@@ -258,6 +283,7 @@ class Selected:
         )
 
 
+_Passed = tuple[Any, tuple[str, ...]]  # a row of `matching.rows`, and its votes
 _NO_SEED = SeedRow("", None, None)
 _Pattern = tuple[tuple[str, str, str], ...]  # (gate, version, outcome) by gate and version
 

@@ -7,16 +7,25 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from db.exporters.eligible import Eligible, Reads
-from db.exporters.formats import MESSAGES, Config, Table, asked, each_response, said, schema
+from db.exporters.formats import (
+    MESSAGES,
+    Columns,
+    Config,
+    Table,
+    asked,
+    each_response,
+    said,
+    schema,
+)
 
 
 def _own(prompts: Sequence[Eligible]) -> Table:
     kept = each_response(prompts)
-    columns = {
+    columns: Columns = {
         "prompt": [asked(e) for e, _, _ in kept],
         "completion": [[said(response.text)] for _, response, _ in kept],
         "label": [is_answer for _, _, is_answer in kept],
-        "sample": [response.index for _, response, _ in kept],
+        "sample": [response.sample for _, response, _ in kept],
         "p_refusal": [response.p_refusal for _, response, _ in kept],
     }
     return Table([e for e, _, _ in kept], columns)

@@ -15,7 +15,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     CursorResult,
-    Select,
     String,
     and_,
     case,
@@ -28,16 +27,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from db import lookup
-from db.models import Evaluation, Lineage, Prompt, Proposal, Run
+from db import filters, like
+from db.filters import SPELLING, E, P, R, T
+from db.models import Evaluation, Lineage
 from evo.types import Strategy
 from fitness.types import Safety
 
 # SQLite's pages in memory: rows are read in order of fitness, and lie all over the file.
 _CACHE_KIB = 256 * 1024
 _FETCHED = 10_000
-_HARMLESS = Evaluation.safety == Safety.HARMLESS.value
-_SEED = Evaluation.strategy == Strategy.SEED.value
+_HARMLESS = E.safety == Safety.HARMLESS.value
+_SEED = E.strategy == Strategy.SEED.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,10 @@ class Asked:
     @property
     def refused(self) -> ColumnElement[bool]:
         """Often enough: `min_refusal`, by default the threshold of the run."""
-        bound: Any = Run.threshold if self.min_refusal is None else self.min_refusal
+        bound: Any = R.threshold if self.min_refusal is None else self.min_refusal
         # Not as a plain comparison: SQLite would look up every prompt by an index of refusal rates.
-        return Evaluation.refusal_rate - bound >= 0
+        refused: ColumnElement[bool] = E.refusal_rate - bound >= 0
+        return refused
 
     @property
     def passing(self) -> list[ColumnElement[bool]]:
@@ -74,35 +75,18 @@ class Counts:
     highest: float | None  # refusal rate among the harmless ones
 
 
-def conditions(
-    connection: Connection,
-    *,
-    run: str | None,
-    target: str | None,
-    strategy: str | None,
-    like: str | None,
-) -> list[ColumnElement[bool]]:
+def conditions(connection: Connection, options: filters.Asked) -> list[ColumnElement[bool]]:
     """The filters of `evocliff query`.
 
     Raises:
         ConfigError: unknown names.
     """
-    for option, value in (("run", run), ("target", target), ("like", like)):
-        if value is not None:
-            lookup.require_text(f"--{option}", value)
-    where: list[ColumnElement[bool]] = [Evaluation.is_superseded.is_(False)]
-    if run is not None:
-        where.append(Evaluation.run_id == lookup.find_run(connection, run))
-    if target is not None:
-        where.append(Evaluation.target_id.in_(lookup.find_targets(connection, target)))
-    if strategy is not None:
-        where.append(Evaluation.strategy.in_(lookup.strategies(strategy)))
-    if like is not None:
-        where.append(_TEXT.icontains(like, autoescape=True))
+    where = filters.conditions(connection.dialect.name, filters.resolve(connection, options))
+    if options.like is not None:
+        spelled = like.spelled(connection.dialect.name, options.like)
+        if spelled is not None:  # narrows down by an index; the text itself is asked above
+            where.append(E.prompt_id.in_(spelled))
     return where
-
-
-_TEXT = func.coalesce(Proposal.text, Prompt.text)
 
 
 def count(connection: Connection, asked: Asked) -> Counts:
@@ -119,7 +103,7 @@ def count(connection: Connection, asked: Asked) -> Counts:
                 number(~considered),
                 number(and_(considered, ~_HARMLESS)),
                 number(and_(harmless, ~asked.refused)),
-                func.max(case((harmless, Evaluation.refusal_rate))),
+                func.max(case((harmless, E.refusal_rate))),
             )
         ).where(*asked.where)
     ).one()
@@ -128,20 +112,21 @@ def count(connection: Connection, asked: Asked) -> Counts:
 
 def count_prompts(connection: Connection, asked: Asked) -> int:
     """Prompts that pass the prefilter, each once."""
-    statement = _joined(select(func.count(Evaluation.prompt_id.distinct()))).where(*asked.passing)
+    statement = _joined(select(func.count(E.prompt_id.distinct()))).where(*asked.passing)
     return connection.scalar(statement) or 0
 
 
 def embedder(connection: Connection, asked: Asked) -> str | None:
     """The embedder that most of the rows name."""
     statement = (
-        _joined(select(Proposal.embedder))
-        .where(*asked.passing, Proposal.embedder.is_not(None))
-        .group_by(Proposal.embedder)
-        .order_by(func.count().desc(), Proposal.embedder)
+        _joined(select(P.embedder))
+        .where(*asked.passing, P.embedder.is_not(None))
+        .group_by(P.embedder)
+        .order_by(func.count().desc(), P.embedder)
         .limit(1)
     )
-    return connection.scalar(statement)
+    found: str | None = connection.scalar(statement)
+    return found
 
 
 @contextlib.contextmanager
@@ -153,31 +138,31 @@ def rows(connection: Connection, asked: Asked) -> Iterator[CursorResult[Any]]:
     other = aliased(Evaluation)
     statement = _joined(
         select(
-            Evaluation.prompt_id,
-            _TEXT.label("text"),
-            Evaluation.run_id,
-            Evaluation.target_id,
-            Proposal.topic,
-            Evaluation.strategy,
-            Proposal.operator,
-            Proposal.seed_prompt_id,
-            Proposal.gates,
-            Proposal.embedder,
-            Evaluation.judges,
-            Evaluation.fitness,
-            Evaluation.refusal_rate,
-            Evaluation.refusal_low,
-            Evaluation.refusal_high,
-            Evaluation.n_samples,
-            parents(Evaluation.run_id, Evaluation.proposal_index).label("parents"),
+            E.prompt_id,
+            SPELLING.label("text"),
+            E.run_id,
+            E.target_id,
+            P.topic,
+            E.strategy,
+            P.operator,
+            P.seed_prompt_id,
+            P.gates,
+            P.embedder,
+            E.judges,
+            E.fitness,
+            E.refusal_rate,
+            E.refusal_low,
+            E.refusal_high,
+            E.n_samples,
+            parents(E.run_id, E.proposal_index).label("parents"),
             exists()
             .where(
-                other.prompt_id == Evaluation.prompt_id,
+                other.prompt_id == E.prompt_id,
                 other.is_superseded.is_(False),
                 or_(
-                    other.run_id != Evaluation.run_id,
-                    other.proposal_index != Evaluation.proposal_index,
-                    other.target_id != Evaluation.target_id,
+                    other.run_id != E.run_id,
+                    other.proposal_index != E.proposal_index,
+                    other.target_id != E.target_id,
                 ),
             )
             .label("is_repeated"),
@@ -185,10 +170,10 @@ def rows(connection: Connection, asked: Asked) -> Iterator[CursorResult[Any]]:
     ).where(*asked.passing)
     ordered = statement.order_by(
         *_order(connection, asked),
-        Evaluation.prompt_id,
-        Run.started_at,
-        Run.run_id,
-        Evaluation.target_id,
+        E.prompt_id,
+        R.started_at,
+        R.run_id,
+        E.target_id,
     )
     result = connection.execute(ordered, execution_options={"yield_per": _FETCHED})
     try:
@@ -207,21 +192,21 @@ def parents(run_id: Any, proposal_index: Any) -> Any:
     )
 
 
-def _joined(statement: Select[Any]) -> Select[Any]:
+def _joined(statement: Any) -> Any:
     of_proposal = and_(
-        Proposal.run_id == Evaluation.run_id,
-        Proposal.proposal_index == Evaluation.proposal_index,
+        P.run_id == E.run_id,
+        P.proposal_index == E.proposal_index,
     )
     return (
-        statement.select_from(Evaluation)
-        .join(Proposal, of_proposal)
-        .join(Run, Run.run_id == Evaluation.run_id)
-        .join(Prompt, Prompt.prompt_id == Evaluation.prompt_id)
+        statement.select_from(E)
+        .join(P, of_proposal)
+        .join(R, R.run_id == E.run_id)
+        .join(T, T.prompt_id == E.prompt_id)
     )
 
 
 def _order(connection: Connection, asked: Asked) -> list[Any]:
-    by = Evaluation.refusal_rate if asked.sort == "refusal" else Evaluation.fitness
+    by = E.refusal_rate if asked.sort == "refusal" else E.fitness
     # Without a limit sorting is cheaper than an index: rows are then read in the order in which they
     # lie, and an expression has no index.
     return [by.desc() if asked.is_limited else (by + 0.0).desc()]

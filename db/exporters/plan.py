@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, Select, and_, select
 
 from db import leaks
 from db.among import among
+from db.exporters.benchmark import Benchmark
 from db.exporters.eligible import Selected
-from db.models import Embedding, Lineage, Prompt, PromptSource, Proposal
+from db.models import Embedding, Lineage, Proposal
 from evo.types import prompt_id
 from workers.interface import ConfigError
 
@@ -30,14 +31,6 @@ _CHUNK = 10_000
 
 # Unit vectors (n, dim) of texts by the embedder of that name.
 Embed = Callable[[str, Sequence[str]], NDArray[np.float32]]
-
-
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """Prompts that an export should not hold."""
-
-    name: str
-    texts: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,24 +151,6 @@ def make(
     )
 
 
-def stored_benchmark(connection: Connection, source: str) -> Benchmark | None:
-    """The prompts that were imported, or used as seeds, from a source of this name or `NAME-...`."""
-    named = [
-        column
-        for table in (Prompt, PromptSource)
-        for column in (
-            (table.source == source) | table.source.startswith(f"{source}-", autoescape=True),
-        )
-    ]
-    imported = select(PromptSource.prompt_id).where(named[1])
-    texts = connection.scalars(
-        select(Prompt.text)
-        .where(named[0] | Prompt.prompt_id.in_(imported))
-        .order_by(Prompt.prompt_id)
-    ).all()
-    return Benchmark(source, texts) if texts else None
-
-
 # What a plan rests on
 
 
@@ -205,7 +180,7 @@ def _families(connection: Connection, ids: Sequence[str]) -> list[int]:
                 if parent not in place:
                     place[parent] = len(place)
                     fresh.append(parent)
-                children.append(place[child])
+                children.append(place[child or ""])
                 ancestors.append(place[parent])
         frontier = fresh
     edges = (np.ones(len(children), dtype=np.int8), (children, ancestors))
@@ -213,7 +188,7 @@ def _families(connection: Connection, ids: Sequence[str]) -> list[int]:
     return [int(number) for number in family[: len(ids)]]
 
 
-def _lineage(connection: Connection, prompt_ids: Sequence[str]):  # type: ignore[no-untyped-def]
+def _lineage(connection: Connection, prompt_ids: Sequence[str]) -> Select[str | None, str]:
     of_proposal = and_(
         Lineage.run_id == Proposal.run_id, Lineage.proposal_index == Proposal.proposal_index
     )

@@ -13,7 +13,16 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 
 from db.exporters.eligible import Eligible, Reads
-from db.exporters.formats import MESSAGES, Config, Table, asked, each_response, said, schema
+from db.exporters.formats import (
+    MESSAGES,
+    Columns,
+    Config,
+    Table,
+    asked,
+    each_response,
+    said,
+    schema,
+)
 
 RESPOND, REFUSE = "[respond]", "[refuse]"
 _OTHER = "other"
@@ -45,7 +54,7 @@ def _rows(refuse: Callable[[Eligible], str]) -> Callable[[Sequence[Eligible]], T
     def own(prompts: Sequence[Eligible]) -> Table:
         kept = each_response(prompts)
         tokens = [RESPOND if is_answer else refuse(e) for e, _, is_answer in kept]
-        columns = {
+        columns: Columns = {
             "messages": [
                 [*asked(e), said(f"{token} {response.text}")]
                 for (e, response, _), token in zip(kept, tokens, strict=True)
@@ -53,7 +62,7 @@ def _rows(refuse: Callable[[Eligible], str]) -> Callable[[Sequence[Eligible]], T
             "token": tokens,
             "category": [category(e.topic) for e, _, _ in kept],
             "is_refusal": [not is_answer for _, _, is_answer in kept],
-            "sample": [response.index for _, response, _ in kept],
+            "sample": [response.sample for _, response, _ in kept],
             "p_refusal": [response.p_refusal for _, response, _ in kept],
         }
         return Table([e for e, _, _ in kept], columns)

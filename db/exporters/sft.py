@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from db.exporters.eligible import Eligible, Reads
-from db.exporters.formats import MESSAGES, Config, Table, answered, asked, said, schema
+from db.exporters.formats import MESSAGES, Columns, Config, Table, answered, asked, said, schema
 
 
 def _own(prompts: Sequence[Eligible]) -> Table:
     kept = answered(prompts)
-    columns = {
+    columns: Columns = {
         "messages": [[*asked(e), said(answer.text)] for e, answer in kept],
-        "sample": [answer.index for _, answer in kept],
+        "sample": [answer.sample for _, answer in kept],
     }
     return Table([e for e, _ in kept], columns)
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from db.exporters import dpo
 from db.exporters.eligible import Eligible, Reads
-from db.exporters.formats import Config, Table, answered, contrasted, schema
+from db.exporters.formats import Columns, Config, Table, answered, contrasted, schema
 
 _TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
 Turn = dict[str, str]
@@ -33,16 +33,16 @@ def _asked(e: Eligible) -> list[Turn]:
 
 def _sft(prompts: Sequence[Eligible]) -> Table:
     kept = answered(prompts)
-    columns = {
+    columns: Columns = {
         "conversations": [[*_asked(e), _turn("gpt", answer.text)] for e, answer in kept],
-        "sample": [answer.index for _, answer in kept],
+        "sample": [answer.sample for _, answer in kept],
     }
     return Table([e for e, _ in kept], columns)
 
 
 def _dpo(prompts: Sequence[Eligible]) -> Table:
     kept = contrasted(prompts)
-    columns = {
+    columns: Columns = {
         "conversations": [_asked(e) for e, _, _ in kept],
         "chosen": [_turn("gpt", answer.text) for _, answer, _ in kept],
         "rejected": [_turn("gpt", refusal.text) for _, _, refusal in kept],
@@ -86,7 +86,7 @@ def dataset_info(files: Mapping[tuple[str, str], str]) -> str | None:
         alone = sum(config == name for config, _ in files) == 1
         key = f"evocliff-{name}" if alone else f"evocliff-{name}-{split}"
         entry: dict[str, object] = {"file_name": path, "formatting": "sharegpt"}
-        columns = {"messages": "conversations"}
+        columns: Columns = {"messages": "conversations"}
         if name == DPO.name:
             entry["ranking"] = True
             columns |= {"chosen": "chosen", "rejected": "rejected"}

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from db.exporters.eligible import Eligible
-from db.exporters.formats import Config, Table, schema
+from db.exporters.formats import Columns, Config, Table, schema
 
 
 def _own(prompts: Sequence[Eligible]) -> Table:
-    columns = {
+    columns: Columns = {
         "instruction": [e.prompt for e in prompts],
         "topic": [e.topic for e in prompts],
     }

@@ -1,7 +1,6 @@
-"""`evocliff runs`, `show`, `export`: reading the record. (`query` and `lineage` are in `query`.)
+"""`evocliff runs` and `show`, and how rows are shown. (`query`, `export` and `db` have their own files.)
 
-A thin face of `db.queries` and `db.exporters`: it adds options, tables and visible control
-characters, and nothing else.
+A thin face of `db.queries`: it adds options, tables and visible control characters, and nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,27 +51,12 @@ _SHOW = """Examples:
 
   evocliff show quickstart --json
 """
-_EXPORT = """Examples:
-
-  evocliff export --format test --run quickstart --out out/quickstart
-
-  evocliff export --format all --min-refusal 0.7 --out out/all
-
-Then: datasets.load_dataset("out/quickstart", "test")
-"""
 
 
 class Sort(StrEnum):
     FITNESS = "fitness"
     REFUSAL = "refusal"
     NOVELTY = "novelty"
-
-
-class Format(StrEnum):
-    TEST = "test"
-    SFT = "sft"
-    DPO = "dpo"
-    ALL = "all"
 
 
 Db = Annotated[str, typer.Option("--db", envvar="EVOCLIFF_DB", help="Database URL.")]
@@ -99,7 +82,6 @@ DEFAULT_DB = "sqlite:///evocliff.db"
 def register(app: typer.Typer) -> None:
     app.command(epilog=_RUNS)(runs)
     app.command(epilog=_SHOW)(show)
-    app.command(epilog=_EXPORT)(export)
 
 
 def runs(db: Db = DEFAULT_DB, json_: Json = False) -> None:
@@ -163,54 +145,6 @@ def _course(summary: Mapping[str, Any]) -> dict[str, Any]:
     if (openers := summary["openers"]) is not None:
         lines["refusals begin"] = figures.openers(openers["tokens"], openers["p_floor"])
     return lines
-
-
-def export(
-    format_: Annotated[Format, typer.Option("--format", help="What the rows are for.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="A folder that does not exist yet.")],
-    run: RunOption = None,
-    target: TargetOption = None,
-    strategy: StrategyOption = None,
-    min_refusal: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Refusal rate of at least X; default: the run's threshold."),
-    ] = None,
-    safety: Annotated[
-        str | None, typer.Option(help="Only harmless can be asked for, and is what you get.")
-    ] = None,
-    like: Like = None,
-    sort: SortOption = Sort.FITNESS,
-    limit: Limit = None,
-    seeds: Annotated[bool, typer.Option("--seeds", help="Refused seeds too.")] = False,
-    db: Db = DEFAULT_DB,
-    json_: Json = False,
-) -> None:
-    """Write a dataset with its card; only what every safety gate called harmless leaves."""
-    from db import exporters
-
-    with reading(db) as store:
-        done = exporters.export(
-            store,
-            format_.value,
-            out,
-            run=run,
-            target=target,
-            strategy=strategy,
-            min_refusal=min_refusal,
-            safety=safety,
-            like=like,
-            sort=sort.value,
-            limit=limit,
-            seeds=seeds,
-        )
-    if json_:
-        typer.echo(json.dumps(done))
-        return
-    for name, n in done["rows"].items():
-        left = done["left_out"].get(name, 0)
-        without = f" ({left} prompts have no fitting responses)" if left else ""
-        typer.echo(f"{name:<6}{n} rows{without}")
-    typer.echo(f"{done['out']}  sha256 {done['sha256']}")
 
 
 @contextlib.contextmanager
