@@ -1,6 +1,6 @@
 """Queries over everything that was found, composed in Python and taken as rows, pandas or Arrow.
 
-    Query(store, min_refusal=0.5).where(strategy="anger").sorted("novelty").limit(20).rows()
+    Query(store).where(strategy="anger", min_refusal=0.5).sorted("novelty").limit(20).rows()
 
 A query is a value: each call gives a new one, and nothing is read before a method of the last group.
 """

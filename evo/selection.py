@@ -13,6 +13,7 @@ _NEIGHBOURS = 5
 _TOURNAMENT = 4
 # How much being unlike the others counts beside being fit; both are ranks in [0, 1].
 _DIVERSITY = 0.5
+_BLOCK = 256  # rows that one product compares
 
 
 def novelty(vectors: NDArray[np.float32], neighbours: int = _NEIGHBOURS) -> NDArray[np.float64]:
@@ -108,8 +109,19 @@ def distinct(
 ) -> list[int]:
     """Places of a subset in which no two have a cosine of `nearest` or more, picked greedily from
     the fittest on. Its size is the number of clusters that reports give."""
+    order = np.argsort(-fitness, kind="stable")
     chosen: list[int] = []
-    for place in np.argsort(-fitness, kind="stable").tolist():
-        if not chosen or float((vectors[chosen] @ vectors[place]).max()) < nearest:
-            chosen.append(place)
+    kept = np.empty_like(vectors)  # rows of `vectors`, in order of `chosen`
+    for start in range(0, len(order), _BLOCK):
+        places = order[start : start + _BLOCK]
+        if chosen:
+            known = (vectors[places] @ kept[: len(chosen)].T).max(axis=1)
+            places = places[known < nearest]
+        among = vectors[places] @ vectors[places].T
+        taken: list[int] = []
+        for row in range(len(places)):
+            if not taken or float(among[row, taken].max()) < nearest:
+                taken.append(row)
+        kept[len(chosen) : len(chosen) + len(taken)] = vectors[places[taken]]
+        chosen += places[taken].tolist()
     return chosen

@@ -85,6 +85,20 @@ def test_a_distinct_subset_has_no_two_alike_and_leaves_nobody_without_a_like(
     assert fitness[chosen[0]] == fitness.max()
 
 
+def test_a_distinct_subset_over_many_blocks_is_that_of_one_by_one() -> None:
+    chance = np.random.default_rng(0)
+    centres = chance.normal(size=(300, 16))
+    vectors = centres[chance.integers(300, size=1_500)] + 0.3 * chance.normal(size=(1_500, 16))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    fitness = chance.normal(size=1_500)
+    one_by_one: list[int] = []
+    for place in np.argsort(-fitness).tolist():
+        if not one_by_one or (vectors[one_by_one] @ vectors[place]).max() < 0.9:
+            one_by_one.append(place)
+    assert 256 < len(one_by_one) < 1_500
+    assert distinct(vectors, fitness, 0.9) == one_by_one
+
+
 def test_a_newcomer_beside_a_member_competes_with_that_one_alone() -> None:
     archive = Archive(capacity=2, niche=0.9)
     east, near_east, north, west = unit(0, 5, 90, 180)
