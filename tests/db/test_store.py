@@ -572,9 +572,12 @@ def test_of_a_prompt_that_was_sampled_again_the_newest_evaluation_counts(store: 
     assert [len(known[prompt]) for prompt in PROMPTS] == [5, 2, 2]
 
 
-def test_older_evaluations_are_found_without_reading_the_whole_run(store: Store) -> None:
-    sql = str(_SUPERSEDE.compile(dialect=store.engine.dialect))
-    with store.reading() as connection:
+def test_older_evaluations_are_found_without_reading_the_whole_run(tmp_path: Path) -> None:
+    with (
+        contextlib.closing(db.open(f"sqlite:///{tmp_path}/plan.db")) as store,
+        store.reading() as connection,
+    ):
+        sql = str(_SUPERSEDE.compile(dialect=store.engine.dialect))
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", (1, "r", "t", "p", 3)).all()
     assert [row[-1] for row in plan] == [
         "SEARCH evaluations USING INDEX ix_evaluations_prompt_id_target_id"
