@@ -16,6 +16,7 @@ import secrets
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError as Cancelled
+from functools import partial
 from typing import Any, TypeVar
 
 from workers import chat, local_models
@@ -244,7 +245,7 @@ class VllmEngine:
             return ids
         if request.n_samples == 0:
             return Generation((), len(ids))
-        outputs = await self._outputs(request.key, ids, self._sampling_params(request))
+        outputs = await self._outputs(request.key, ids, partial(self._sampling_params, request))
         if isinstance(outputs, Failure):
             return outputs
         return self._generation(request, outputs, len(ids))
@@ -257,7 +258,8 @@ class VllmEngine:
         ids = chat.encode(self._tokenizer, request.messages, room=room, key=request.key)
         if isinstance(ids, Failure):
             return ids
-        params = SamplingParams(
+        params = partial(
+            SamplingParams,
             temperature=0.0,  # what is drawn is not looked at
             max_tokens=1,
             logprobs=OPENING_TOKENS,
@@ -279,8 +281,11 @@ class VllmEngine:
             len(ids),
         )
 
-    async def _outputs(self, key: str, ids: list[int], params: Any) -> Sequence[Any] | Failure:
-        """What vLLM makes of one prompt; a failure where it refuses this request alone."""
+    async def _outputs(
+        self, key: str, ids: list[int], params: Callable[[], Any]
+    ) -> Sequence[Any] | Failure:
+        """What vLLM makes of one prompt; a failure where it refuses this request alone, be it for its
+        sampling parameters, which `params` makes."""
         from vllm import TokensPrompt
         from vllm.exceptions import VLLMError
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -289,7 +294,7 @@ class VllmEngine:
         try:
             async for answer in self._llm.generate(
                 TokensPrompt(prompt_token_ids=ids),
-                params,
+                params(),
                 f"{key}-{next(self._requests)}",
                 lora_request=self._lora,
             ):

@@ -178,7 +178,7 @@ def test_the_description_says_what_is_served(
         theirs.context_tokens,
     )
     assert ours.max_sequences is not None
-    assert ours.abilities == {Ability.LOGPROBS, Ability.ADAPTERS}
+    assert ours.abilities == {Ability.LOGPROBS, Ability.ADAPTERS, Ability.OPENINGS}
 
 
 def test_an_engine_that_cannot_sleep_says_so(smollm2: VllmEngine) -> None:
