@@ -80,6 +80,14 @@ def target(known: Arguments, rng: np.random.Generator) -> str:
     return _one(rng, known.targets)
 
 
+def first_target(known: Arguments, _: np.random.Generator) -> tuple[str, ...]:
+    return known.targets[:1]
+
+
+def last_target(known: Arguments, _: np.random.Generator) -> tuple[str, ...]:
+    return known.targets[-1:]
+
+
 def strategy(_: Arguments, rng: np.random.Generator) -> str:
     return _one(rng, tuple(MUTATIONS))
 
@@ -109,10 +117,12 @@ QUERIES: dict[str, Ask] = {
     "--run --like": _query(run=run, like=word),
     "--disagree": _query(disagree=True),
     "--boundary": _query(boundary=True),
-    "--refused-by --answered-by": _query(refused_by=("model-0",), answered_by=("model-1",)),
+    "--refused-by --answered-by": _query(refused_by=first_target, answered_by=last_target),
     "--sort cliff": _query(sort="cliff"),
     "--sort novelty --run": _query(sort="novelty", run=run),
     "v_prompts by id": _view("SELECT * FROM v_prompts WHERE prompt_id = :prompt"),
     "v_over_refusals of a run": _view("SELECT * FROM v_over_refusals WHERE run = :run LIMIT 20"),
     "v_samples by id": _view("SELECT * FROM v_samples WHERE prompt_id = :prompt"),
 }
+
+OF_TWO_TARGETS = frozenset({"--refused-by --answered-by"})
