@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Table, bindparam, select, update
 
 from db.bulk import execute_rows
 from db.models import Evaluation, Proposal, Run
-from db.rows import chunks, pairs, read_decisions
+from db.rows import chunks
+from db.values import pairs, read_decisions
 from fitness import types as fitness_types
 from fitness.types import Safety
 

@@ -10,7 +10,6 @@ import difflib
 import json
 import os
 import secrets
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,8 +19,6 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
-    RowMapping,
-    bindparam,
     delete,
     func,
     insert,
@@ -30,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError
 
-from db import migrations
+from db import history, migrations
 from db.connection import connect, explain, parse, shown_url
 from db.holder import holder, is_alive, is_mine, lock_runs, lost, target_of_mine
 from db.models import (
@@ -42,52 +39,40 @@ from db.models import (
     Proposal,
     Replica,
     Run,
-    Sample,
     Target,
-    Verdict,
     utc_now,
 )
 from db.near import postgres as near_postgres
 from db.near.written import write_embeddings
 from db.rows import (
-    Parents,
     candidate_row,
-    chunks,
-    decided_of,
     embedding_rows,
     ending,
-    evaluation_of,
     evaluation_rows,
-    failure_of,
     gate_rows,
     insert_new,
     opening_rows,
-    read_decisions,
-    read_openings,
     read_proposed,
-    read_vectors,
     replica_rows,
-    sample_of,
-    screened_of,
     supersede,
     update_pending,
-    verdict_of,
 )
 from db.safety import gates_of, kept, read_undecided, refresh, threshold_of
-from db.samples import read_paid, write_samples
+from db.samples import write_samples
+from db.values import (
+    read_decisions,
+    read_openings,
+)
 from evo import types as evo_types
 from evo.types import Assignment, Candidate, Outcome, Seed
-from fitness import targets
 from fitness import types as fitness_types
 from fitness.types import JudgedSample
 from workers.interface import (
     ConfigError,
     EngineDescription,
-    FailureKind,
     StoreError,
 )
 from workers.interface import Opening as OpeningValue
-from workers.interface import Sample as SampleValue
 from workers.status import ReplicaStatus
 
 
@@ -339,61 +324,12 @@ class Store:
             samples: give evaluations their samples and verdicts too; a search does not need them.
         """
         with self.reading() as connection:
-            parents = Parents.of(connection, run_id)
-            ended = (
-                select(Proposal.__table__)
-                .where(Proposal.run_id == run_id, Proposal.status != "pending")
-                .order_by(Proposal.completed_order)
-            )
-            proposals = connection.execute(ended).mappings().all()
-            scored = select(Evaluation.__table__).where(Evaluation.run_id == run_id)
-            evaluations: dict[int, list[RowMapping]] = defaultdict(list)
-            for row in connection.execute(scored).mappings():
-                evaluations[row["proposal_index"]].append(row)
-            config = connection.scalar(select(Run.config).where(Run.run_id == run_id))
-            over = targets.of_config(json.loads(config or "{}"))
-            prompt_ids = [p["prompt_id"] for p in proposals if p["prompt_id"] is not None]
-            vectors = read_vectors(connection, prompt_ids)
-            decisions = read_decisions(connection, prompt_ids)
-            unscored = [
-                p["prompt_id"] for p in proposals if p["failure_kind"] == FailureKind.UNSCORED
-            ]
-            paid = read_paid(connection, run_id, unscored)
-            asked = connection.scalar(select(Run.target_id).where(Run.run_id == run_id)) or ""
-            openings = read_openings(connection, asked, prompt_ids)
-        known_openings = {(asked, p): opening for p, (opening, _) in openings.items()}
-        charged = {p: (opening, run == run_id) for p, (opening, run) in openings.items()}
-        taken: dict[tuple[str, str], tuple[JudgedSample, ...]] = {}
-        if samples:
-            for target_id in {row["target_id"] for rows in evaluations.values() for row in rows}:
-                known = self.known_samples(target_id, prompt_ids)
-                taken |= {(target_id, prompt): drawn for prompt, drawn in known.items()}
-        return [
-            Outcome(
-                assignment=parents.assignment(row),
-                candidate=parents.candidate(row),
-                evaluation=evaluation_of(
-                    evaluations.get(row["proposal_index"], []), taken, over, known_openings
-                ),
-                failure=failure_of(row, paid, charged),
-                gate_decisions=decided_of(row, decisions),
-                embedding=vectors.get((row["prompt_id"], row["embedder"])),
-                cost_usd=row["cost_usd"] or 0.0,
-                screened=screened_of(row),
-            )
-            for row in proposals
-        ]
+            return history.replay(connection, run_id, samples=samples)
 
     def pending(self, run_id: str) -> list[tuple[Assignment, Candidate | None]]:
         """Proposals that have not ended, by index; with their text where they have one."""
         with self.reading() as connection:
-            parents = Parents.of(connection, run_id)
-            rows = connection.execute(
-                select(Proposal.__table__)
-                .where(Proposal.run_id == run_id, Proposal.status == "pending")
-                .order_by(Proposal.proposal_index)
-            ).mappings()
-            return [(parents.assignment(row), parents.candidate(row)) for row in rows]
+            return history.pending(connection, run_id)
 
     def known_openings(self, target_id: str, prompt_ids: Sequence[str]) -> dict[str, OpeningValue]:
         """Stored openings of a target by prompt."""
@@ -406,29 +342,8 @@ class Store:
     ) -> dict[str, tuple[JudgedSample, ...]]:
         """Stored samples of a target by prompt, in order of index, with all their verdicts. Prompts
         without samples are left out; so are samples behind a gap in the numbering."""
-        samples: dict[str, list[SampleValue]] = defaultdict(list)
-        verdicts: dict[tuple[str, int], list[fitness_types.Verdict]] = defaultdict(list)
         with self.reading() as connection:
-            for chunk in chunks(prompt_ids):
-                asked = {"target": target_id, "prompts": chunk}
-                rows = connection.execute(_SAMPLES_OF, asked).mappings()
-                for row in rows:
-                    if row["sample_index"] == len(samples[row["prompt_id"]]):
-                        samples[row["prompt_id"]].append(sample_of(row))
-                if not samples:  # as a rule: prompts are new
-                    continue
-                found = connection.execute(
-                    select(Verdict.__table__)
-                    .where(Verdict.target_id == target_id, Verdict.prompt_id.in_(chunk))
-                    .order_by(Verdict.judge, Verdict.version)
-                ).mappings()
-                for row in found:
-                    verdicts[row["prompt_id"], row["sample_index"]].append(verdict_of(row))
-        return {
-            prompt: tuple(JudgedSample(s, tuple(verdicts[prompt, s.index])) for s in taken)
-            for prompt, taken in samples.items()
-            if taken
-        }
+            return history.samples_of(connection, target_id, prompt_ids)
 
     # What the above are made of
 
@@ -514,17 +429,6 @@ class Store:
             for position, parent in enumerate(a.parents)
         ]
         insert_new(connection, Lineage, lineage)
-
-
-# Asked for with every batch: made once.
-_SAMPLES_OF = (
-    select(Sample.__table__)
-    .where(
-        Sample.target_id == bindparam("target"),
-        Sample.prompt_id.in_(bindparam("prompts", expanding=True)),
-    )
-    .order_by(Sample.prompt_id, Sample.sample_index)
-)
 
 
 def _change_mine(connection: Connection, run_id: str, values: Mapping[str, Any]) -> None:

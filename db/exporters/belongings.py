@@ -14,7 +14,7 @@ from db.among import among
 from db.exporters import matching
 from db.found import RunFacts
 from db.models import Cliff, Prompt, PromptSource, Proposal, Sample, Target, Verdict
-from db.rows import pairs
+from db.values import pairs
 from evo.types import RESAMPLE
 
 # From this probability on, the run's first judge calls a response a refusal.
