@@ -120,14 +120,15 @@ def _listed(named: tuple[tuple[str, str], ...]) -> str:
 
 def update_pending(
     connection: Connection, run_id: str, changes: Sequence[tuple[int, Mapping[str, Any]]]
-) -> None:
-    """Change proposals, given by index, unless they have ended."""
+) -> int:
+    """Change proposals, given by index, unless they have ended. Returns how many were changed."""
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for index, values in changes:
         row = {f"new_{column}": value for column, value in values.items()}
         alike[tuple(values)].append({"run": run_id, "number": index, **row})
-    for columns, rows in alike.items():
-        execute_rows(connection, _update_pending(columns), rows)
+    return sum(
+        execute_rows(connection, _update_pending(columns), rows) for columns, rows in alike.items()
+    )
 
 
 @cache
@@ -149,13 +150,16 @@ def read_proposed(
     """Index -> (status, prompt id) of those of these proposals that are stored."""
     found: dict[int, tuple[str, str | None]] = {}
     for chunk in chunks(indices):
-        rows = connection.execute(
-            select(_PROPOSALS.c.proposal_index, _PROPOSALS.c.status, _PROPOSALS.c.prompt_id).where(
-                _PROPOSALS.c.run_id == run_id, _PROPOSALS.c.proposal_index.in_(chunk)
-            )
-        )
+        rows = connection.execute(_PROPOSED, {"run": run_id, "numbers": chunk})
         found |= {index: (status, prompt) for index, status, prompt in rows}
     return found
+
+
+# Asked for with every batch: made once.
+_PROPOSED = select(_PROPOSALS.c.proposal_index, _PROPOSALS.c.status, _PROPOSALS.c.prompt_id).where(
+    _PROPOSALS.c.run_id == bindparam("run"),
+    _PROPOSALS.c.proposal_index.in_(bindparam("numbers", expanding=True)),
+)
 
 
 def parts_of(

@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
+    bindparam,
     delete,
     func,
     insert,
@@ -276,9 +277,14 @@ class Store:
         """Store proposals as pending, and their text once it exists, before the target is asked."""
         with self.writing() as connection:
             target_of_mine(connection, run_id)
-            self._write_proposals(connection, run_id, proposals)
-            texts = [(a.index, candidate_row(c)) for a, c in proposals if c is not None]
-            update_pending(connection, run_id, texts)
+            self._write_proposals(connection, run_id, [p for p in proposals if p[1] is None])
+            texted = [(a, c) for a, c in proposals if c is not None]
+            texts = [(a.index, candidate_row(c)) for a, c in texted]
+            _write_prompts(connection, [c for _, c in texted])
+            # As a rule a proposal has been stored before it has a text.
+            if update_pending(connection, run_id, texts) < len(texts):
+                self._write_proposals(connection, run_id, texted)
+                update_pending(connection, run_id, texts)
 
     def record(self, run_id: str, outcomes: Sequence[Outcome], embedder: str = "") -> None:
         """Store how proposals ended, in this order of completion, with all that was paid for.
@@ -293,9 +299,7 @@ class Store:
             self._write_proposals(connection, run_id, _unknown(outcomes, stored))
             insert_new(connection, GateDecision, gate_rows(outcomes))
             write_embeddings(connection, embedding_rows(outcomes, embedder))
-            last = connection.scalar(
-                select(func.max(Proposal.completed_order)).where(Proposal.run_id == run_id)
-            )
+            last = connection.scalar(_LAST_ENDED, {"run": run_id})
             new: dict[int, Outcome] = {}
             for outcome in outcomes:
                 if stored.get(outcome.assignment.index, ("pending", None))[0] == "pending":
@@ -306,6 +310,10 @@ class Store:
                 for (index, outcome), order in zip(new.items(), orders, strict=False)
             ]
             self._decide(connection, run_id, [values for _, values in endings])
+            for index, values in endings:
+                # What does not change is not named, or its index would be written again.
+                if values.get("prompt_id") == stored.get(index, ("", None))[1]:
+                    values.pop("prompt_id", None)
             update_pending(connection, run_id, endings)
             gated = [o.candidate.prompt_id for o in outcomes if o.candidate and o.gate_decisions]
             refresh(connection, read_undecided(connection, gated))
@@ -398,13 +406,7 @@ class Store:
         proposals: Sequence[tuple[Assignment, Candidate | None]],
     ) -> None:
         """The prompts, pending proposals and lineage that are not there yet."""
-        now = utc_now()
-        prompts = [
-            {"prompt_id": c.prompt_id, "text": c.text, "created_at": now}
-            for _, c in proposals
-            if c is not None
-        ]
-        insert_new(connection, Prompt, prompts)
+        _write_prompts(connection, [c for _, c in proposals if c is not None])
         rows = [
             {
                 "run_id": run_id,
@@ -429,6 +431,16 @@ class Store:
             for position, parent in enumerate(a.parents)
         ]
         insert_new(connection, Lineage, lineage)
+
+
+# Asked for with every batch: made once.
+_LAST_ENDED = select(func.max(Proposal.completed_order)).where(Proposal.run_id == bindparam("run"))
+
+
+def _write_prompts(connection: Connection, candidates: Sequence[Candidate]) -> None:
+    now = utc_now()
+    rows = [{"prompt_id": c.prompt_id, "text": c.text, "created_at": now} for c in candidates]
+    insert_new(connection, Prompt, rows)
 
 
 def _change_mine(connection: Connection, run_id: str, values: Mapping[str, Any]) -> None:

@@ -122,16 +122,28 @@ def read_decisions(
     """Prompt id -> (gate, version) -> decision."""
     found: dict[str, dict[tuple[str, str], fitness_types.GateDecision]] = defaultdict(dict)
     for chunk in chunks(prompt_ids):
-        rows = connection.execute(
-            select(GateDecision.__table__)
-            .where(GateDecision.prompt_id.in_(chunk))
-            .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
-        ).mappings()
-        for r in rows:
-            found[r["prompt_id"]][r["gate"], r["version"]] = fitness_types.GateDecision(
-                r["gate"], r["version"], Safety(r["outcome"]), r["p_harmful"], r["reason"]
+        for prompt, gate, version, outcome, p_harmful, reason in connection.execute(
+            _DECISIONS_OF, {"prompts": chunk}
+        ):
+            found[prompt][gate, version] = fitness_types.GateDecision(
+                gate, version, Safety(outcome), p_harmful, reason
             )
     return found
+
+
+# Asked for with every batch: made once.
+_DECISIONS_OF = (
+    select(
+        GateDecision.prompt_id,
+        GateDecision.gate,
+        GateDecision.version,
+        GateDecision.outcome,
+        GateDecision.p_harmful,
+        GateDecision.reason,
+    )
+    .where(GateDecision.prompt_id.in_(bindparam("prompts", expanding=True)))
+    .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
+)
 
 
 def decided_of(
