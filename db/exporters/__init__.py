@@ -28,6 +28,7 @@ from db.exporters import (
     test,
 )
 from db.exporters.eligible import Prompts, Selected, select_eligible
+from db.exporters.fetching import without_cycles
 from db.exporters.files import SplitFiles, Written
 from db.exporters.formats import Config, Provenance, Table, arrow, dicts, lines
 from db.exporters.plan import Embed, Plan
@@ -109,7 +110,7 @@ def export(
     configs = [c for each in FORMATS.values() for c in each] if format == ALL else _configs(format)
     out = Path(out)
     folder.require_new(out)
-    with select_eligible(store, **options) as selected, folder.new(out) as part:
+    with without_cycles(), select_eligible(store, **options) as selected, folder.new(out) as part:
         planned = Plan()
         if split is not None or against is not None:
             benchmark = None if against is None else finding.find(selected.connection, against)

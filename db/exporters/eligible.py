@@ -217,12 +217,13 @@ class Selected:
             while len(fittest) < NOVEL_AMONG and (rows := result.fetchmany(NOVEL_AMONG)):
                 fittest += self._passed(rows, again)
             distances = alike.novelty(
-                self.connection, [(row.prompt_id, row.embedder) for row, _ in fittest]
+                self.connection,
+                [(m.prompt_id, m.embedder) for m in (Matching(*row) for row, _ in fittest)],
             )
             # Those that were read beyond the fittest stay behind them: the sort is stable.
             fittest[:NOVEL_AMONG] = sorted(
                 fittest[:NOVEL_AMONG],
-                key=lambda one: (-distances.get(one[0].prompt_id, -math.inf), one[0].prompt_id),
+                key=lambda one: (-distances.get(one[0][0], -math.inf), one[0][0]),
             )
             for start in range(0, len(fittest), _SMALLEST):
                 yield fittest[start : start + _SMALLEST]

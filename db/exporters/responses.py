@@ -7,7 +7,7 @@ prompt may have many samples. Knows samples and verdicts; knows nothing of who m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
 from db.among import among
+from db.exporters.fetching import fetched
 from db.models import Sample, Verdict
 
 # From this probability on, the run's first judge calls a response a refusal.
@@ -81,7 +82,7 @@ def _scored(
         among(connection, Verdict.prompt_id, places),
     )
     if version is not None:
-        rows: Iterable[Any] = connection.execute(statement.where(Verdict.version == version)).all()
+        rows: Iterable[Any] = fetched(connection, statement.where(Verdict.version == version))
     else:  # a later version takes the place of an earlier one
         every = connection.execute(statement.order_by(Verdict.version))
         rows = {(row[0], row[1]): row for row in every}.values()
@@ -111,49 +112,49 @@ def _choose(
     kind = kind[order]
     while len(kind):
         first = np.concatenate([[True], kind[1:] != kind[:-1]])
+        # Ordered by how sure: what is as sure as the first of its kind follows it.
         surest = left.p == left.p[np.maximum.accumulate(np.where(first, np.arange(len(kind)), 0))]
-        # Those that come after a less sure one of their kind cannot be as sure as the first.
-        places, samples = left.prompt[surest].tolist(), left.sample[surest].tolist()
-        texts = _texts(connection, target_id, id_of, places, samples)
-        found: dict[int, tuple[bool, int, Response]] = {}
-        for of_kind, place, sample, p in zip(
-            kind[surest].tolist(), places, samples, left.p[surest].tolist(), strict=True
-        ):
-            text, finish_reason = texts[place, sample]
-            rank = (finish_reason != "stop", sample)
+        candidates = _Scored(*(column[surest] for column in left))
+        found: dict[int, tuple[bool, Response]] = {}
+        for of_kind, response in _read(connection, target_id, id_of, kind[surest], candidates):
+            # By index, and a finished one before one that is not.
+            is_cut = response.finish_reason != "stop"
             before = found.get(of_kind)
-            if (before is None or rank < before[:2]) and text.strip():
-                found[of_kind] = (*rank, Response(sample, text, finish_reason, p))
-        for of_kind, (_, _, response) in found.items():
+            if before is None or is_cut < before[0]:
+                found[of_kind] = (is_cut, response)
+        for of_kind, (_, response) in found.items():
             (refusals if of_kind % 2 else answers)[of_kind // 2] = response
-        rest = ~surest
-        if len(found) < int(first.sum()) and rest.any():
-            rest &= ~np.isin(kind, np.fromiter(found, dtype=np.intp, count=len(found)))
-        else:
+        if len(found) == np.count_nonzero(first):
             return
+        rest = ~surest & ~np.isin(kind, np.fromiter(found, dtype=np.intp, count=len(found)))
         left, kind = _Scored(*(column[rest] for column in left)), kind[rest]
 
 
-def _texts(
+def _read(
     connection: Connection,
     target_id: str,
     id_of: Mapping[int, str],
-    places: Sequence[int],
-    samples: Sequence[int],
-) -> dict[tuple[int, int], tuple[str, str]]:
-    """Text and finish reason, by place of the prompt and index of the sample."""
-    by_index: dict[int, dict[str, int]] = defaultdict(dict)
-    for place, sample in zip(places, samples, strict=True):
-        by_index[sample][id_of[place]] = place
-    found: dict[tuple[int, int], tuple[str, str]] = {}
-    for sample, of_prompt in by_index.items():
-        rows = connection.execute(
-            select(Sample.prompt_id, Sample.text, Sample.finish_reason).where(
-                Sample.target_id == target_id,
-                Sample.sample_index == sample,
-                among(connection, Sample.prompt_id, of_prompt),
+    kind: NDArray[np.intp],
+    candidates: _Scored,
+) -> Iterator[tuple[int, Response]]:
+    """Those that have words, with their kind, in order of their index."""
+    for sample in np.unique(candidates.sample).tolist():
+        own = candidates.sample == sample
+        of_prompt = {
+            id_of[place]: (of_kind, p)
+            for place, of_kind, p in zip(
+                candidates.prompt[own].tolist(),
+                kind[own].tolist(),
+                candidates.p[own].tolist(),
+                strict=True,
             )
-        ).all()
-        for prompt_id, text, finish_reason in rows:
-            found[of_prompt[prompt_id], sample] = (text, finish_reason)
-    return found
+        }
+        statement = select(Sample.prompt_id, Sample.text, Sample.finish_reason).where(
+            Sample.target_id == target_id,
+            Sample.sample_index == sample,
+            among(connection, Sample.prompt_id, of_prompt),
+        )
+        for prompt_id, text, finish_reason in fetched(connection, statement):
+            if text and (not text[0].isspace() or text.strip()):
+                of_kind, p = of_prompt[prompt_id]
+                yield of_kind, Response(sample, text, finish_reason, p)
