@@ -27,6 +27,7 @@ from db.exporters import (
     sharegpt,
     test,
 )
+from db.exporters.behind import Behind
 from db.exporters.eligible import Prompts, Selected, select_eligible
 from db.exporters.fetching import without_cycles
 from db.exporters.files import SplitFiles, Written
@@ -154,6 +155,7 @@ class _Writing:
     def __init__(self, part: Path, configs: Sequence[Config], planned: Plan) -> None:
         self._part, self._configs, self._plan = part, configs, planned
         self._files: dict[tuple[str, str], SplitFiles] = {}
+        self._behind = Behind()
         self.left_out = {config.name: 0 for config in configs}
         self.tally = Tally()
 
@@ -170,6 +172,7 @@ class _Writing:
                     if len(own.places):
                         self._write(config, split, own, provenance)
             place += len(prompts)
+        self._behind.finish()
 
     def _sides(self, prompts: Prompts, place: int) -> dict[str | None, Prompts]:
         """The prompts by name of the side; None where there is no split."""
@@ -190,7 +193,7 @@ class _Writing:
                 self._part, config.name, name, config.schema, jsonl
             )
         files = self._files[config.name, name]
-        files.write(arrow(config.schema, own, provenance), lines(own, provenance))
+        self._behind.do(files.write, arrow(config.schema, own, provenance), lines(own, provenance))
 
     def require_some(self, selected: Selected) -> None:
         """Raise ConfigError when there is nothing to write, with what to relax."""
@@ -221,6 +224,7 @@ class _Writing:
         return [self._files[key].close() for key in keys]
 
     def abandon(self) -> None:
+        self._behind.stop()
         for files in self._files.values():
             files.abandon()
 
