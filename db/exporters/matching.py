@@ -20,10 +20,13 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    exists,
     func,
+    or_,
     select,
     true,
 )
+from sqlalchemy.orm import aliased
 
 from db import filters, like
 from db.filters import SPELLING, E, P, R, T
@@ -49,6 +52,11 @@ class Asked:
     is_limited: bool
     is_narrow: bool  # some filter has an index that leads to few rows
     by_text: bool  # a filter asks the text, of which a proposal may have its own spelling
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether most rows of the database are asked for."""
+        return not (self.is_limited or self.is_narrow)
 
     @property
     def refused(self) -> ColumnElement[bool]:
@@ -167,14 +175,12 @@ def rows(connection: Connection, asked: Asked) -> Iterator[CursorResult[Any]]:
     if not asked.by_text:  # looked up where it is needed, which is seldom
         first = select(Prompt.text).where(Prompt.prompt_id == E.prompt_id).scalar_subquery()
         text = func.coalesce(P.text, first)
-    # Once for all rows, by an index alone: looking each prompt up would cost as much as its row.
-    repeated = select(Evaluation.prompt_id).group_by(Evaluation.prompt_id).having(func.count() > 1)
     columns = Matching(
         prompt_id=E.prompt_id,
         run_id=E.run_id,
         gates=P.gates,
         decisions=_decisions(connection),
-        is_repeated=E.prompt_id.in_(repeated),
+        is_repeated=_is_repeated(asked),
         text=text,
         target_id=E.target_id,
         topic=P.topic,
@@ -192,7 +198,7 @@ def rows(connection: Connection, asked: Asked) -> Iterator[CursorResult[Any]]:
     )
     labelled = [column.label(name) for name, column in columns._asdict().items()]
     statement = _joined(asked, select(*labelled))
-    if not (asked.is_limited or asked.is_narrow):
+    if asked.is_whole:
         # In the order in which rows lie, not in that of an index, which is another one.
         statement = statement.with_hint(E, "NOT INDEXED", "sqlite")
     ordered = statement.where(*asked.passing).order_by(
@@ -207,6 +213,22 @@ def rows(connection: Connection, asked: Asked) -> Iterator[CursorResult[Any]]:
         yield result
     finally:
         result.close()
+
+
+def _is_repeated(asked: Asked) -> ColumnElement[bool]:
+    """Whether there is another evaluation of the prompt."""
+    other = aliased(Evaluation)
+    if (
+        asked.is_whole
+    ):  # once for all, by an index alone: each by itself would cost what its row costs
+        several = select(other.prompt_id).group_by(other.prompt_id).having(func.count() > 1)
+        return E.prompt_id.in_(several)
+    differs = or_(
+        other.run_id != E.run_id,
+        other.proposal_index != E.proposal_index,
+        other.target_id != E.target_id,
+    )
+    return exists().where(other.prompt_id == E.prompt_id, differs)
 
 
 def _decisions(connection: Connection) -> Any:
