@@ -15,7 +15,7 @@ from db.exporters.matching import Matching, parents
 from db.exporters.responses import Decider
 from db.found import RunFacts
 from db.models import Cliff, Prompt, PromptSource, Proposal, Sample, Target, Verdict
-from db.rows import pairs
+from db.values import pairs
 from evo.types import RESAMPLE
 
 
