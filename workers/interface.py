@@ -43,12 +43,14 @@ __all__ = [
     "Place",
     "Projection",
     "ProjectionRequest",
+    "Response",
     "Sample",
     "Sampling",
     "ScaleHead",
     "StateRequest",
     "States",
     "StoreError",
+    "StoredResponse",
     "TargetError",
     "TextLogprob",
     "Where",
@@ -280,16 +282,29 @@ class Direction:
 
 @travels
 @dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A response as samples keep it. The white box writes it out again in its model's own marks;
+    a thought without an answer counts as cut."""
+
+    reasoning: str | None
+    text: str
+
+
+# All that was generated, with its think marks; or what samples keep of it.
+Response = str | StoredResponse
+
+
+@travels
+@dataclass(frozen=True, slots=True)
 class StateRequest:
-    """Hidden states of one chat at `places` of `layers`. `response` is the raw text that was
-    generated, with its think marks; None reads the prompt alone. `Place.BEFORE_ANSWER` of a
-    response whose thought was cut is a `Failure`."""
+    """Hidden states of one chat at `places` of `layers`. A `response` of None reads the prompt
+    alone. `Place.BEFORE_ANSWER` of a response whose thought was cut is a `Failure`."""
 
     key: str
     messages: tuple[Message, ...]
     layers: tuple[int, ...]
     places: tuple[Place, ...]
-    response: str | None = None
+    response: Response | None = None
 
 
 @travels
@@ -308,7 +323,7 @@ class ProjectionRequest:
 
     key: str
     messages: tuple[Message, ...]
-    response: str
+    response: Response
     directions: tuple[Direction, ...]
 
 
@@ -336,7 +351,7 @@ class HeadsRequest:
     messages: tuple[Message, ...]
     weight: NDArray[np.float32]
     place: Place = Place.BEFORE_ANSWER
-    response: str | None = None
+    response: Response | None = None
 
 
 @travels
@@ -373,6 +388,17 @@ class AddDirection:
 
 
 Intervention = ScaleHead | AddDirection
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class WhiteBoxDescription:
+    """What a white box looks into."""
+
+    engine: EngineDescription
+    n_layers: int
+    n_heads: int
+    width: int
 
 
 @travels
