@@ -58,13 +58,13 @@ def weight(projection: torch.nn.Module) -> torch.Tensor:
 
 
 def _projection(block: torch.nn.Module, index: int, name: str) -> torch.nn.Module:
-    found = [
+    found: list[torch.nn.Module] = [
         module
         for path, module in block.named_modules()
         if path.rpartition(".")[2] in _OUT_NAMES
         and "att" in path.rpartition(".")[0]
         and getattr(module, "weight", None) is not None
-        and module.weight.ndim == 2  # type: ignore[union-attr, operator]
+        and module.weight.ndim == 2
     ]
     if len(found) != 1:
         raise _missing(name, f"one attention output ({'/'.join(_OUT_NAMES)}) in block {index}")

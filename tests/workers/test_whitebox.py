@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
+import evo.looking
+from evo.config import EngineConfig
+from tests.fakes import FakeEngine
+from workers import decoder, looking
 from workers.engines.transformers import TransformersEngine
 from workers.interface import (
     AddDirection,
@@ -33,6 +39,8 @@ from workers.interface import (
     TextLogprob,
     Where,
 )
+from workers.interventions import on_input
+from workers.looking import Look, PooledWhiteBox, WhiteBoxWorker
 from workers.whitebox import TransformersWhiteBox
 
 pytestmark = pytest.mark.slow
@@ -289,3 +297,64 @@ def test_what_is_of_another_model_is_one_line(box: TransformersWhiteBox) -> None
         asyncio.run(box.states([state_request()], [ScaleHead(0, 9, 0.0)]))
     with pytest.raises(ConfigError, match="length 0"):
         asyncio.run(box.heads([HeadsRequest("h", chat("Hi"), np.zeros(box.width, np.float32))]))
+
+
+def test_a_pool_has_the_face_of_one_white_box(engine: TransformersEngine) -> None:
+    """Two workers' replies come in order; the pool's rules are tested elsewhere."""
+    box = TransformersWhiteBox(engine)
+
+    class OnePool:
+        async def start(self) -> Any:
+            return WhiteBoxWorker(box).description
+
+        async def run(self, looks: list[Look]) -> list[Any]:
+            return await WhiteBoxWorker(box).run(pickle.loads(pickle.dumps(looks)))
+
+    async def both() -> Any:
+        pooled = await PooledWhiteBox.started(OnePool())  # type: ignore[arg-type]
+        assert (pooled.n_layers, pooled.n_heads, pooled.width) == (30, 9, 576)
+        asked = [state_request("Hi"), state_request("  "), state_request()]
+        off = [ScaleHead(3, 4, 0.0)]
+        return await pooled.states(asked, off), await box.states(asked, off)
+
+    theirs, ours = asyncio.run(both())
+    assert theirs[1] == ours[1]
+    for i in (0, 2):
+        assert np.array_equal(theirs[i].values, ours[i].values)
+
+
+@pytest.mark.parametrize("name", ["vllm", "openai"])
+def test_an_engine_without_hidden_states_is_refused_before_it_is_loaded(name: str) -> None:
+    settings = EngineConfig(engine=name, model="some/model")
+    with pytest.raises(ConfigError, match="target.engine: .*transformers"):
+        evo.looking.white_box(settings)
+    with pytest.raises(ConfigError, match="target.engine: .*transformers"):
+        evo.looking.white_box_pool(settings, threads=1, cpus=1)
+    with pytest.raises(ConfigError, match="target.engine"):
+        looking.over(FakeEngine())
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "opt", "phi", "qwen3", "gemma2", "falcon"])
+def test_decoders_of_other_families_have_their_parts_found(kind: str) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes |= {"vocab_size": 99, "intermediate_size": 32, "ffn_dim": 32, "word_embed_proj_dim": 32}
+    sizes |= {"head_dim": 8, "num_key_value_heads": 4, "pad_token_id": 0}
+    sizes |= {"bos_token_id": 1, "eos_token_id": 2}
+    config = AutoConfig.for_model(kind, **sizes)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    parts = decoder.find(model, kind)
+    ids = torch.tensor([[5, 6, 7]])
+    caught: list[Any] = []
+    for block in parts.blocks:
+        on_input(block, caught.append)
+    with torch.inference_mode():
+        hidden = parts.base(input_ids=ids, output_hidden_states=True).hidden_states
+    for ours, theirs in zip(caught, hidden[:-1], strict=True):
+        assert torch.equal(ours, theirs)
+    assert {tuple(decoder.weight(p).shape) for p in parts.projections} == {(32, 32)}
+
+
+def test_a_model_without_attention_blocks_is_one_line() -> None:
+    config = AutoConfig.for_model("mamba", hidden_size=16, num_hidden_layers=2, vocab_size=99)
+    with pytest.raises(ConfigError, match="lacks one attention output .* in block 0"):
+        decoder.find(AutoModelForCausalLM.from_config(config), "mamba")
