@@ -45,6 +45,7 @@ def main() -> None:
     ours = [_trace(box, [long])]
     figures["long_tokens"] = ours[0][1]
     figures["peak_gib"] = round(peak_gib(), 2)
+    print(figures, flush=True)
     for name, requests in (("long", [long]), ("short", short)):
         ratios, rates = [], []
         for _ in range(arguments.rounds):
@@ -54,6 +55,7 @@ def main() -> None:
             rates.append(n_tokens / traced_s)
         figures[f"{name}_ratio"] = round(statistics.median(ratios), 3)
         figures[f"{name}_tokens_per_s"] = round(statistics.median(rates))
+        print(figures, flush=True)
     print(json.dumps(figures))
 
 

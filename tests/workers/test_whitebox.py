@@ -135,8 +135,8 @@ def test_projections_are_w_h_plus_b_of_every_token_of_the_thought(
         for layer in LAYERS
     )
     asked = ProjectionRequest("p", chat("Name a fruit."), RESPONSE, directions)
-    for looking in (box, TransformersWhiteBox(engine, pass_tokens=16)):
-        (answer,) = asyncio.run(looking.project([asked]))
+    for opened in (box, TransformersWhiteBox(engine, pass_tokens=16)):
+        (answer,) = asyncio.run(opened.project([asked]))
         assert isinstance(answer, Projection)
         assert (
             "".join(answer.tokens[: answer.n_thinking]) == "This is about a fruit. I can say one."
@@ -326,11 +326,11 @@ def test_a_pool_has_the_face_of_one_white_box(engine: TransformersEngine) -> Non
 @pytest.mark.parametrize("name", ["vllm", "openai"])
 def test_an_engine_without_hidden_states_is_refused_before_it_is_loaded(name: str) -> None:
     settings = EngineConfig(engine=name, model="some/model")
-    with pytest.raises(ConfigError, match="target.engine: .*transformers"):
+    with pytest.raises(ConfigError, match=r"target.engine: .*transformers"):
         evo.looking.white_box(settings)
-    with pytest.raises(ConfigError, match="target.engine: .*transformers"):
+    with pytest.raises(ConfigError, match=r"target.engine: .*transformers"):
         evo.looking.white_box_pool(settings, threads=1, cpus=1)
-    with pytest.raises(ConfigError, match="target.engine"):
+    with pytest.raises(ConfigError, match=r"target.engine: .*"):
         looking.over(FakeEngine())
 
 
@@ -338,8 +338,9 @@ def test_an_engine_without_hidden_states_is_refused_before_it_is_loaded(name: st
 def test_decoders_of_other_families_have_their_parts_found(kind: str) -> None:
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     sizes |= {"vocab_size": 99, "intermediate_size": 32, "ffn_dim": 32, "word_embed_proj_dim": 32}
-    sizes |= {"head_dim": 8, "num_key_value_heads": 4, "pad_token_id": 0}
-    sizes |= {"bos_token_id": 1, "eos_token_id": 2}
+    sizes |= {"num_key_value_heads": 4, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    if kind in ("qwen3", "gemma2"):  # the others reckon it themselves
+        sizes["head_dim"] = 8
     config = AutoConfig.for_model(kind, **sizes)
     model = AutoModelForCausalLM.from_config(config).eval()
     parts = decoder.find(model, kind)
@@ -356,5 +357,5 @@ def test_decoders_of_other_families_have_their_parts_found(kind: str) -> None:
 
 def test_a_model_without_attention_blocks_is_one_line() -> None:
     config = AutoConfig.for_model("mamba", hidden_size=16, num_hidden_layers=2, vocab_size=99)
-    with pytest.raises(ConfigError, match="lacks one attention output .* in block 0"):
+    with pytest.raises(ConfigError, match=r"lacks one attention output .* in block 0"):
         decoder.find(AutoModelForCausalLM.from_config(config), "mamba")
