@@ -60,11 +60,13 @@ class CliffRow(NamedTuple):
     probe: str
     version: str
     plateau: float
+    plateau_top: float | None
     final: float
     cliff: float
     position: int | None
     n_tokens: int
     kind: str
+    scores: bytes | None
 
 
 Decider = tuple[str, str | None]  # the judge that decides, and its version where it is known
