@@ -32,6 +32,15 @@ def reckoned(store: Store, run: RunBuilder) -> dict[str, object]:
         return queries.reckon(connection, run.run_id)
 
 
+def rounded(value: object) -> object:
+    """A mean is summed in the order of the rows, which compacting changes."""
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return round(value, 12) if isinstance(value, float) else value
+
+
 def n_kept(store: Store) -> int:
     with store.reading() as connection:
         return connection.scalar(select(func.count()).select_from(RunSummary)) or 0
@@ -108,7 +117,7 @@ def test_what_changes_a_run_afterwards_changes_its_summary(
     before = queries.run_summary(store, "ended")
     happens(store, ended)
     after = queries.run_summary(store, "ended")
-    assert after == reckoned(store, ended)
+    assert rounded(after) == rounded(reckoned(store, ended))
     if happens is not a_person_thinks_again:
         assert after != before
 
