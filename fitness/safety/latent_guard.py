@@ -5,7 +5,7 @@
 One prefill for each prompt, no token generated. A guard is fitted in one of two ways, which its version
 names: `base`, mu_1 of refused harmful prompts alone, for triage of over-refusals; `augmented`, mu_1 of all
 harmful prompts, answered ones too, for guarding. mu_2 is of answered harmless prompts in both. The file is
-plain arrays, read without pickle. Knows states by `WhiteBox`; knows nothing of who hosts the model.
+plain arrays. Knows states by `WhiteBox`; knows nothing of who hosts the model.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Guard:
     kind: Kind
     model: str
     revision: str
+    adapter: str | None
     template: str
     system_prompt: str | None
     layers: tuple[int, ...]
@@ -74,12 +75,12 @@ class Guard:
 
     def require(self, description: EngineDescription) -> None:
         """Raise ConfigError unless this is the model that the guard was fitted on."""
-        for what in ("revision", "template"):
-            if getattr(self, what) != getattr(description, what):
+        for what in ("revision", "adapter", "template"):
+            own, other = getattr(self, what), getattr(description, what)
+            if own != other:
                 raise ConfigError(
-                    f"safety: the guard was fitted on '{self.model}' ({what} "
-                    f"{getattr(self, what)[:12]}), not on '{description.model}' "
-                    f"({getattr(description, what)[:12]}); fit one on it"
+                    f"safety: the guard was fitted on '{self.model}' ({what} {str(own)[:12]}), not "
+                    f"on '{description.model}' ({str(other)[:12]}); fit one on it"
                 )
 
 
@@ -121,6 +122,7 @@ def fit(
         kind,
         description.model,
         description.revision,
+        description.adapter,
         description.template,
         system_prompt,
         layers,
@@ -137,7 +139,8 @@ def save(guard: Guard, path: Path) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with part.open("wb") as file:
-            np.savez(file, card=np.array(json.dumps(_card(guard))), **_arrays(guard))
+            held: dict[str, Any] = {"card": np.array(json.dumps(_card(guard))), **_arrays(guard)}
+            np.savez(file, **held)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -164,6 +167,7 @@ def load(path: str | Path) -> Guard:
             Kind(card["kind"]),
             card["model"],
             card["revision"],
+            card["adapter"],
             card["template"],
             card["system_prompt"],
             layers,
@@ -187,6 +191,7 @@ def _card(guard: Guard) -> dict[str, Any]:
         "kind": guard.kind.value,
         "model": guard.model,
         "revision": guard.revision,
+        "adapter": guard.adapter,
         "template": guard.template,
         "system_prompt": guard.system_prompt,
         "layers": list(guard.layers),

@@ -113,7 +113,10 @@ def test_the_version_says_which_centroids_and_changes_with_them() -> None:
 def test_base_centroids_leave_answered_harmful_prompts_out() -> None:
     """mu_1 of `base` is of refused harmful prompts alone; states here tell the two apart."""
     apart = np.stack(
-        [state(p) + (0, 0, 0, 5.0 * (p.split()[:2] != ["harm", "refuse"])) for p in TRAINING]
+        [
+            state(p) + np.array([0, 0, 0, 0.0 if p.startswith("harm refuse") else 5.0])
+            for p in TRAINING
+        ]
     )
     refused = fitted(Kind.BASE, states=apart).harm.first[:, 3]
     every = fitted(Kind.AUGMENTED, states=apart).harm.first[:, 3]
