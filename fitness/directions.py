@@ -23,7 +23,9 @@ Real = NDArray[np.float64]
 
 # A product of lengths below this is that of a zero vector, whose cosine with anything is 0, not NaN.
 EPSILON = 1e-12
-HARMFUL_FROM = 0.0  # alpha: Delta_harmful of at least this is a belief of harm (the paper's code: >=)
+HARMFUL_FROM = (
+    0.0  # alpha: Delta_harmful of at least this is a belief of harm (the paper's code: >=)
+)
 REFUSE_ABOVE = 0.0  # Delta_refuse above this is an intent to refuse
 
 
