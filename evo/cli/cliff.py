@@ -66,6 +66,7 @@ PromptCol = Annotated[str, typer.Option(help="Column of the prompts.")]
 Db = Annotated[str, typer.Option("--db", envvar="EVOCLIFF_DB", help="Database URL.")]
 ProbeFolder = Annotated[Path, typer.Argument(metavar="PROBE", help="From evocliff cliff train.")]
 _DB = "sqlite:///evocliff.db"
+_OF_TARGET = ("engine", "model", "adapter")
 
 
 def register(app: typer.Typer) -> None:
@@ -159,6 +160,7 @@ def trace(
     """
     from evo import cliffs
     from fitness.cliff import probe as probes
+    from workers import looking
     from workers.errors import ConfigError
 
     if (run is None) == (data is None):
@@ -166,13 +168,14 @@ def trace(
     read = probes.read(probe)
     if run is not None:
         settings = _target_of(db, run)
-        own = (model or settings["model"], adapter or settings["adapter"])
+        looking.require(settings["engine"])
+        own = (_named(model or settings["model"], "--run"), adapter or settings["adapter"])
 
         async def of_run(box: WhiteBox) -> dict[str, int]:
             with _progress("samples", None) as done:
                 return await cliffs.trace_run(db, run, box, read, done)
 
-        counts = _with_box(*own, device, of_run, engine=settings["engine"])
+        counts = _with_box(*own, device, of_run)
         if json_:
             typer.echo(json.dumps({"run": run, "version": read.version, **counts}))
             return
@@ -352,20 +355,11 @@ def select(
 # Parts
 
 
-def _with_box(
-    model: str,
-    adapter: str | None,
-    device: str,
-    work: Callable[[WhiteBox], Any],
-    *,
-    engine: str = "transformers",
-) -> Any:
+def _with_box(model: str, adapter: str | None, device: str, work: Callable[[WhiteBox], Any]) -> Any:
     """Load the target, work with it, let it go."""
     from evo.config import EngineConfig
     from evo.looking import white_box
-    from workers import looking
 
-    looking.require(engine)
     box = white_box(EngineConfig(model=model, adapter=adapter, device=device))
 
     async def run() -> Any:
@@ -392,11 +386,13 @@ async def _thought(items: Any, box: WhiteBox, max_tokens: int) -> Any:
 
 
 def _target_of(url: str, run: str) -> Mapping[str, Any]:
-    """The target's settings as the run's config has them."""
-    from evo import api
+    """engine, model and adapter as the run's config has them."""
+    from evo.cli.records import reading
+    from evo.config import EngineConfig
 
-    config = api.stored_config(url, run)
-    return config.target.model_dump(mode="json")
+    with reading(url) as store:
+        told = dict(store.stored_config(run).get("target") or {})
+    return {name: told.get(name, EngineConfig.model_fields[name].default) for name in _OF_TARGET}
 
 
 def _named(model: str | None, option: str) -> str:
