@@ -424,7 +424,7 @@ class WhiteBox(Protocol):
     others in its batch. Under `interventions` the model is changed for that call alone.
 
     Raises, at every call:
-        ConfigError: a layer, head or width that this model does not have.
+        ConfigError: a layer, head or width that this model does not have, or states of no layer or place.
     """
 
     @property

@@ -2,7 +2,7 @@
 
 It looks into the engine's own model, in the engine's own thread: nothing is loaded twice. A pass goes
 over the base model without its head, ends with the last token and the last layer that are asked for,
-and keeps of each layer only what was asked of it; a long row goes in pieces over a cache. Rows are
+and keeps of each layer only what was asked of it; a very long row goes in pieces over a cache. Rows are
 padded on the right, where a causal model cannot see it, so no row depends on another.
 """
 
@@ -19,6 +19,7 @@ from transformers import DynamicCache
 
 from workers import chat, decoder, positions
 from workers import interventions as hooks
+from workers.engines import decode_attention
 from workers.engines.transformers import TransformersEngine
 from workers.interface import (
     ConfigError,
@@ -40,8 +41,11 @@ from workers.interface import (
     WhiteBoxDescription,
 )
 
-# Tokens of one pass (rows x longest); a row that is longer goes in pieces of so many.
+# Tokens of one pass (rows x longest).
 CPU_PASS_TOKENS = 1024
+# A longer row on CPU is one pass up to so many tokens, then goes in pieces. Whole, its attention is
+# causal and needs no mask; a piece over a cache has one, which is slower and takes no less memory.
+CPU_ROW_TOKENS = 8192
 CUDA_PASS_TOKENS = 8192
 # Pieces of a text whose logits are needed at every token.
 _LOGIT_TOKENS = 256
@@ -79,7 +83,7 @@ class TransformersWhiteBox:
 
     Args:
         engine: whose model is looked into. It goes on answering by itself.
-        pass_tokens: tokens of one pass, which bounds memory.
+        pass_tokens: tokens of one pass, which bounds memory; longer rows go in pieces of so many.
 
     Raises:
         ConfigError: the model is no decoder of attention blocks, or its tokenizer knows no offsets.
@@ -97,6 +101,10 @@ class TransformersWhiteBox:
             )
         on_cpu = loaded.device.type == "cpu"
         self._pass_tokens = pass_tokens or (CPU_PASS_TOKENS if on_cpu else CUDA_PASS_TOKENS)
+        # Other attention writes out a matrix of tokens x tokens for each head.
+        fused = loaded.model.config._attn_implementation in ("sdpa", decode_attention.NAME)
+        whole = on_cpu and fused and pass_tokens is None
+        self._row_tokens = CPU_ROW_TOKENS if whole else self._pass_tokens
         self._touched = hooks.Touched()
 
     @property
@@ -159,6 +167,11 @@ class TransformersWhiteBox:
         results: list[States | Failure | None] = [None] * len(requests)
         rows: list[_Row] = []
         for position, request in enumerate(requests):
+            if not request.layers or not request.places:
+                missing = "places" if request.layers else "layers"
+                raise ConfigError(
+                    f"white box: '{request.key}' asks for no {missing}; name at least one"
+                )
             for layer in request.layers:
                 hooks.require_layer(self._decoder, layer)
             found = self._row(position, request, request.places)
@@ -297,7 +310,7 @@ class TransformersWhiteBox:
         for i, row in enumerate(batch):
             ids[i, : len(row.ids)] = torch.tensor(row.ids)
         touched = torch.arange(longest) >= prompt_end[:, None]  # (rows, tokens)
-        size = longest if len(batch) > 1 else self._pass_tokens
+        size = longest if len(batch) > 1 else self._row_tokens
         cache = DynamicCache(config=self._loaded.model.config) if longest > size else None
         with self._changed(changes), torch.inference_mode():
             for start in range(0, longest, size):

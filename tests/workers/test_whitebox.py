@@ -299,6 +299,33 @@ def test_what_is_of_another_model_is_one_line(box: TransformersWhiteBox) -> None
         asyncio.run(box.heads([HeadsRequest("h", chat("Hi"), np.zeros(box.width, np.float32))]))
 
 
+@pytest.mark.parametrize(
+    ("layers", "places", "missing"), [((), PLACES, "layers"), (LAYERS, (), "places")]
+)
+def test_states_of_no_layer_or_place_are_one_line(
+    box: TransformersWhiteBox, layers: Any, places: Any, missing: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"'k' asks for no {missing}"):
+        asyncio.run(box.states([StateRequest("k", chat("Hi"), layers, places)]))
+
+
+def test_a_long_row_is_one_pass_without_a_cache(
+    engine: TransformersEngine, box: TransformersWhiteBox
+) -> None:
+    caches = []
+    handle = engine.loaded.model.base_model.register_forward_pre_hook(
+        lambda _, __, kwargs: caches.append(kwargs["past_key_values"]), with_kwargs=True
+    )
+    asked = state_request("pear " * 1500)
+    try:
+        (whole,) = states(box, [asked])
+    finally:
+        handle.remove()
+    assert caches == [None]
+    (cut,) = states(TransformersWhiteBox(engine, pass_tokens=1024), [asked])
+    assert np.abs(whole - cut).max() < 1e-3
+
+
 def test_a_pool_has_the_face_of_one_white_box(engine: TransformersEngine) -> None:
     """Two workers' replies come in order; the pool's rules are tested elsewhere."""
     box = TransformersWhiteBox(engine)
