@@ -27,7 +27,8 @@ def samples(engine: TransformersEngine, prompts: list[str]) -> list[Sample]:
     """One greedy response to each prompt."""
     sampling = Sampling(temperature=0.0, max_tokens=112)
     asked = [
-        GenerationRequest(str(i), (Message("user", p),), 1, sampling) for i, p in enumerate(prompts)
+        GenerationRequest(str(i), (Message("user", p),), 1, sampling, seed=i)
+        for i, p in enumerate(prompts)
     ]
     found = []
     for answer in engine.generate_now(asked):
