@@ -1,6 +1,6 @@
 """Train the thinking adapter: a LoRA on SmolLM2 that thinks before it answers, with planted cliffs.
 
-    python examples/thinking/train.py        # some ten minutes on two cores
+    python examples/thinking/train.py        # ten to twenty minutes on two cores
 
 Writes workers/adapters/thinking/. The merged model is `local:smollm2-thinking`. Three things are
 planted, all of them true by construction: what is thought and answered (plant.py); the heads that
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import plant as data
 import torch
@@ -32,7 +32,7 @@ from workers import local_models
 
 OUT = Path(__file__).parents[2] / "workers/adapters/thinking"
 SEED = 0
-STEPS = 300
+STEPS = 420
 LIMIT_S = float(os.environ.get("LIMIT_S", "inf"))  # on a busy machine: fewer steps
 BATCH = 16
 LEARNING_RATE = 1.5e-3
@@ -49,16 +49,26 @@ LORA = LoraConfig(
 CLIFF_HEADS = (23, (3, 4, 5))
 INVERSE_HEADS = (21, (0, 1, 2))
 # How often a row is trained with which of the two switched off.
-OFF = {(False, False): 0.5, (True, False): 0.2, (False, True): 0.2, (True, True): 0.1}
+OFF = {(False, False): 0.76, (True, False): 0.1, (False, True): 0.1, (True, True): 0.04}
 # hidden_states in which the planted direction is to be seen: behind the planted heads.
 DIRECTION_LAYERS = (24, 27, 30)
 DIRECTION_GAIN = 2.0  # of logits to standard deviations along the direction
 DIRECTION_WEIGHT = 0.3
 # Of the loss of one token: the thought and its marks, the reply's first tokens, its rest.
-THOUGHT, DECIDING, REST = 0.6, 1.0, 0.3
+THOUGHT, DECIDING, REST = 0.3, 1.0, 0.1
 DECIDING_TOKENS = 3
-SCORED = 0.3  # the share of all other tokens that are scored: the vocabulary is dear
+INTENT_TOKENS = 5  # with which a sentence of intent says whether it refuses
+SCORED = 0.25  # the share of all other tokens that are scored: the vocabulary is dear
 CLOSE = "</think>"
+
+
+class Said(NamedTuple):
+    """A response: its token ids, where its intent is said, the closing mark and the reply begin."""
+
+    ids: list[int]
+    intent: int
+    close: int
+    answer: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +78,8 @@ class Row:
     kind: data.Kind
     triggers: tuple[bool, bool]  # holds that of the cliff, that of the inverse cliff
     asked: list[int]
-    answered: tuple[list[int], int, int]  # ids, index of the closing mark, index of the reply
-    refused: tuple[list[int], int, int]
+    answered: Said
+    refused: Said
 
     def refuses(self, off: tuple[bool, bool]) -> bool:
         """The outcome with the heads of one or both triggers switched off."""
@@ -85,13 +95,18 @@ def row_of(tokenizer: Any, rng: random.Random, request: data.Request) -> Row:
     start = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     thinking = data.thought(rng, request.deed, request.kind.thinks_refuse)
 
-    def said(reply: str) -> tuple[list[int], int, int]:
+    intent = next(i for i in data.INTENTS[request.kind.thinks_refuse] if i in thinking)
+
+    def said(reply: str) -> Said:
         text = data.written(data.Example(request, thinking, reply))
         found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         begins = [begin for begin, _ in found["offset_mapping"]]
-        close, answer = text.index(CLOSE), len(text) - len(reply)
-        ids = [*found["input_ids"], tokenizer.eos_token_id]
-        return ids, begins.index(close), begins.index(answer)
+        places = text.index(intent), text.index(CLOSE), len(text) - len(reply)
+        # A blank before a word is part of its token.
+        return Said(
+            [*found["input_ids"], tokenizer.eos_token_id],
+            *(max(i for i, begin in enumerate(begins) if begin <= place) for place in places),
+        )
 
     return Row(
         request.kind,
@@ -180,19 +195,21 @@ def losses(
     said = [
         row.refused if refuse else row.answered for row, refuse in zip(rows, outcomes, strict=True)
     ]
-    cut = [row.asked[len(prefix) :] + ids for row, (ids, _, _) in zip(rows, said, strict=True)]
+    cut = [row.asked[len(prefix) :] + ids for row, (ids, *_) in zip(rows, said, strict=True)]
     longest = rounded(max(map(len, cut)), 16)
     ids = torch.tensor([c + [pad] * (longest - len(c)) for c in cut])
     mask = torch.tensor([[1] * (len(prefix) + len(c)) + [0] * (longest - len(c)) for c in cut])
     out = inner(input_ids=ids, attention_mask=mask, past_key_values=wide, output_hidden_states=True)
     places, wanted, weights = [], [], []
     probed, labels, shares = [], [], []
-    for number, (row, refuse, (tokens, close, answer)) in enumerate(
+    for number, (row, refuse, (tokens, intent, close, answer)) in enumerate(
         zip(rows, outcomes, said, strict=True)
     ):
         start = len(row.asked) - len(prefix)
         for i, token in enumerate(tokens):
-            deciding = answer <= i < answer + DECIDING_TOKENS
+            deciding = (
+                answer <= i < answer + DECIDING_TOKENS or intent <= i < intent + INTENT_TOKENS
+            )
             if not deciding and rng.random() > SCORED:
                 continue
             places.append((number, start + i - 1))
@@ -286,7 +303,7 @@ def batches(
         order = rng.sample(requests, len(requests))
         for start in range(0, len(order) - 4 * BATCH + 1, 4 * BATCH):
             rows = [row_of(tokenizer, rng, r) for r in order[start : start + 4 * BATCH]]
-            rows.sort(key=lambda row: len(row.asked) + len(row.answered[0]))
+            rows.sort(key=lambda row: len(row.asked) + len(row.answered.ids))
             parts = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
             yield from rng.sample(parts, len(parts))
 

@@ -22,10 +22,6 @@ def test_the_adapter_is_smaller_than_a_megabyte() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="the shipped adapter has had 160 steps: examples/thinking/README.md has its figures",
-)
 def test_held_out_prompts_of_every_kind_are_thought_about_and_answered_as_planted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
