@@ -43,6 +43,7 @@ from benchmarks.store_queries import OF_TWO_TARGETS, QUERIES, Arguments
 from db import near
 from db.models import Base, Embedding
 from db.store import Store
+from evo import collecting
 from evo.scribe import Scribe
 from evo.types import Outcome, Seed
 from fitness.types import Target
@@ -79,7 +80,8 @@ def write(url: str, prompts: int, folder: Path, _: int) -> dict[str, Any]:
     met: list[Any] = []
     busy_s = cpu_s = 0.0
     waits: list[float] = []
-    with contextlib.closing(db.open(url)) as store:
+    # The loop of a run does the same (`evo.run`).
+    with contextlib.closing(db.open(url)) as store, collecting.in_small_steps():
         for run in range(max(1, -(-prompts // RUN_SIZE))):
             n = round(
                 min(RUN_SIZE, prompts - run * RUN_SIZE) / 0.9

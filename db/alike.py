@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy import Connection
 
-from db.rows import read_vectors
+from db.values import read_vectors
 from evo.selection import distinct
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from db.found import Found
 from db.holder import is_alive
 from db.like import contains
 from db.models import BoundaryPair, GateDecision, Prompt, Run, utc_now
-from db.rows import insert_new, read_decisions
+from db.rows import insert_new
 from db.samples import write_samples
+from db.values import read_decisions
 from evo.types import Assignment, Candidate, Outcome, Strategy
 from fitness import types as fitness_types
 from fitness.types import Evaluation, Safety, Unscored

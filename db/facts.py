@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from db.models import Evaluation, Run
-from db.rows import pairs
 from db.safety import gates_of
+from db.values import pairs
 from fitness import targets
 from fitness.targets import Over
 

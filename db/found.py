@@ -27,8 +27,8 @@ from db.models import (
     Target,
     Verdict,
 )
-from db.rows import pairs, read_decisions, verdict_of
 from db.safety import HUMAN, combine, own_decisions
+from db.values import pairs, read_decisions, verdict_of
 from evo.types import RESAMPLE, Strategy
 from fitness import types as fitness_types
 from fitness.targets import combined_score

@@ -10,7 +10,8 @@ from sqlalchemy import and_, func, select
 
 from db import disagree, found, lookup
 from db.models import Evaluation, Prompt, Sample, Verdict
-from db.rows import chunks, insert_new, verdict_of, verdict_row
+from db.rows import chunks, insert_new, verdict_row
+from db.values import verdict_of
 from fitness.types import JudgeInput
 from fitness.types import Verdict as VerdictValue
 

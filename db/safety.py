@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Table, bindparam, select, update
 
 from db.bulk import execute_rows
 from db.models import Evaluation, Proposal, Run
-from db.rows import chunks, pairs, read_decisions
+from db.rows import chunks
+from db.values import pairs, read_decisions
 from fitness import types as fitness_types
 from fitness.types import Safety
 
@@ -109,14 +110,16 @@ def read_undecided(connection: Connection, prompt_ids: Sequence[str]) -> list[st
     any gate says of them later counts for it too."""
     found: list[str] = []
     for chunk in chunks(prompt_ids):
-        found += connection.scalars(
-            select(Proposal.prompt_id).where(
-                Proposal.prompt_id.in_(chunk),
-                Proposal.status == "evaluated",
-                Proposal.gates.is_(None),
-            )
-        )
+        found += connection.scalars(_UNDECIDED, {"prompts": chunk})
     return found
+
+
+# Asked for with every batch: made once.
+_UNDECIDED = select(Proposal.prompt_id).where(
+    Proposal.prompt_id.in_(bindparam("prompts", expanding=True)),
+    Proposal.status == "evaluated",
+    Proposal.gates.is_(None),
+)
 
 
 def threshold_of(config: Mapping[str, Any]) -> float:

@@ -10,7 +10,6 @@ import difflib
 import json
 import os
 import secrets
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,7 +19,6 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
-    RowMapping,
     bindparam,
     delete,
     func,
@@ -30,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError
 
-from db import migrations
+from db import history, migrations
 from db.connection import connect, explain, parse, shown_url
 from db.holder import holder, is_alive, is_mine, lock_runs, lost, target_of_mine
 from db.models import (
@@ -42,52 +40,40 @@ from db.models import (
     Proposal,
     Replica,
     Run,
-    Sample,
     Target,
-    Verdict,
     utc_now,
 )
 from db.near import postgres as near_postgres
 from db.near.written import write_embeddings
 from db.rows import (
-    Parents,
     candidate_row,
-    chunks,
-    decided_of,
     embedding_rows,
     ending,
-    evaluation_of,
     evaluation_rows,
-    failure_of,
     gate_rows,
     insert_new,
     opening_rows,
-    read_decisions,
-    read_openings,
     read_proposed,
-    read_vectors,
     replica_rows,
-    sample_of,
-    screened_of,
     supersede,
     update_pending,
-    verdict_of,
 )
 from db.safety import gates_of, kept, read_undecided, refresh, threshold_of
-from db.samples import read_paid, write_samples
+from db.samples import write_samples
+from db.values import (
+    read_decisions,
+    read_openings,
+)
 from evo import types as evo_types
 from evo.types import Assignment, Candidate, Outcome, Seed
-from fitness import targets
 from fitness import types as fitness_types
 from fitness.types import JudgedSample
 from workers.interface import (
     ConfigError,
     EngineDescription,
-    FailureKind,
     StoreError,
 )
 from workers.interface import Opening as OpeningValue
-from workers.interface import Sample as SampleValue
 from workers.status import ReplicaStatus
 
 
@@ -291,9 +277,14 @@ class Store:
         """Store proposals as pending, and their text once it exists, before the target is asked."""
         with self.writing() as connection:
             target_of_mine(connection, run_id)
-            self._write_proposals(connection, run_id, proposals)
-            texts = [(a.index, candidate_row(c)) for a, c in proposals if c is not None]
-            update_pending(connection, run_id, texts)
+            self._write_proposals(connection, run_id, [p for p in proposals if p[1] is None])
+            texted = [(a, c) for a, c in proposals if c is not None]
+            texts = [(a.index, candidate_row(c)) for a, c in texted]
+            _write_prompts(connection, [c for _, c in texted])
+            # As a rule a proposal has been stored before it has a text.
+            if update_pending(connection, run_id, texts) < len(texts):
+                self._write_proposals(connection, run_id, texted)
+                update_pending(connection, run_id, texts)
 
     def record(self, run_id: str, outcomes: Sequence[Outcome], embedder: str = "") -> None:
         """Store how proposals ended, in this order of completion, with all that was paid for.
@@ -308,9 +299,7 @@ class Store:
             self._write_proposals(connection, run_id, _unknown(outcomes, stored))
             insert_new(connection, GateDecision, gate_rows(outcomes))
             write_embeddings(connection, embedding_rows(outcomes, embedder))
-            last = connection.scalar(
-                select(func.max(Proposal.completed_order)).where(Proposal.run_id == run_id)
-            )
+            last = connection.scalar(_LAST_ENDED, {"run": run_id})
             new: dict[int, Outcome] = {}
             for outcome in outcomes:
                 if stored.get(outcome.assignment.index, ("pending", None))[0] == "pending":
@@ -321,6 +310,10 @@ class Store:
                 for (index, outcome), order in zip(new.items(), orders, strict=False)
             ]
             self._decide(connection, run_id, [values for _, values in endings])
+            for index, values in endings:
+                # What does not change is not named, or its index would be written again.
+                if values.get("prompt_id") == stored.get(index, ("", None))[1]:
+                    values.pop("prompt_id", None)
             update_pending(connection, run_id, endings)
             gated = [o.candidate.prompt_id for o in outcomes if o.candidate and o.gate_decisions]
             refresh(connection, read_undecided(connection, gated))
@@ -339,61 +332,12 @@ class Store:
             samples: give evaluations their samples and verdicts too; a search does not need them.
         """
         with self.reading() as connection:
-            parents = Parents.of(connection, run_id)
-            ended = (
-                select(Proposal.__table__)
-                .where(Proposal.run_id == run_id, Proposal.status != "pending")
-                .order_by(Proposal.completed_order)
-            )
-            proposals = connection.execute(ended).mappings().all()
-            scored = select(Evaluation.__table__).where(Evaluation.run_id == run_id)
-            evaluations: dict[int, list[RowMapping]] = defaultdict(list)
-            for row in connection.execute(scored).mappings():
-                evaluations[row["proposal_index"]].append(row)
-            config = connection.scalar(select(Run.config).where(Run.run_id == run_id))
-            over = targets.of_config(json.loads(config or "{}"))
-            prompt_ids = [p["prompt_id"] for p in proposals if p["prompt_id"] is not None]
-            vectors = read_vectors(connection, prompt_ids)
-            decisions = read_decisions(connection, prompt_ids)
-            unscored = [
-                p["prompt_id"] for p in proposals if p["failure_kind"] == FailureKind.UNSCORED
-            ]
-            paid = read_paid(connection, run_id, unscored)
-            asked = connection.scalar(select(Run.target_id).where(Run.run_id == run_id)) or ""
-            openings = read_openings(connection, asked, prompt_ids)
-        known_openings = {(asked, p): opening for p, (opening, _) in openings.items()}
-        charged = {p: (opening, run == run_id) for p, (opening, run) in openings.items()}
-        taken: dict[tuple[str, str], tuple[JudgedSample, ...]] = {}
-        if samples:
-            for target_id in {row["target_id"] for rows in evaluations.values() for row in rows}:
-                known = self.known_samples(target_id, prompt_ids)
-                taken |= {(target_id, prompt): drawn for prompt, drawn in known.items()}
-        return [
-            Outcome(
-                assignment=parents.assignment(row),
-                candidate=parents.candidate(row),
-                evaluation=evaluation_of(
-                    evaluations.get(row["proposal_index"], []), taken, over, known_openings
-                ),
-                failure=failure_of(row, paid, charged),
-                gate_decisions=decided_of(row, decisions),
-                embedding=vectors.get((row["prompt_id"], row["embedder"])),
-                cost_usd=row["cost_usd"] or 0.0,
-                screened=screened_of(row),
-            )
-            for row in proposals
-        ]
+            return history.replay(connection, run_id, samples=samples)
 
     def pending(self, run_id: str) -> list[tuple[Assignment, Candidate | None]]:
         """Proposals that have not ended, by index; with their text where they have one."""
         with self.reading() as connection:
-            parents = Parents.of(connection, run_id)
-            rows = connection.execute(
-                select(Proposal.__table__)
-                .where(Proposal.run_id == run_id, Proposal.status == "pending")
-                .order_by(Proposal.proposal_index)
-            ).mappings()
-            return [(parents.assignment(row), parents.candidate(row)) for row in rows]
+            return history.pending(connection, run_id)
 
     def known_openings(self, target_id: str, prompt_ids: Sequence[str]) -> dict[str, OpeningValue]:
         """Stored openings of a target by prompt."""
@@ -406,29 +350,8 @@ class Store:
     ) -> dict[str, tuple[JudgedSample, ...]]:
         """Stored samples of a target by prompt, in order of index, with all their verdicts. Prompts
         without samples are left out; so are samples behind a gap in the numbering."""
-        samples: dict[str, list[SampleValue]] = defaultdict(list)
-        verdicts: dict[tuple[str, int], list[fitness_types.Verdict]] = defaultdict(list)
         with self.reading() as connection:
-            for chunk in chunks(prompt_ids):
-                asked = {"target": target_id, "prompts": chunk}
-                rows = connection.execute(_SAMPLES_OF, asked).mappings()
-                for row in rows:
-                    if row["sample_index"] == len(samples[row["prompt_id"]]):
-                        samples[row["prompt_id"]].append(sample_of(row))
-                if not samples:  # as a rule: prompts are new
-                    continue
-                found = connection.execute(
-                    select(Verdict.__table__)
-                    .where(Verdict.target_id == target_id, Verdict.prompt_id.in_(chunk))
-                    .order_by(Verdict.judge, Verdict.version)
-                ).mappings()
-                for row in found:
-                    verdicts[row["prompt_id"], row["sample_index"]].append(verdict_of(row))
-        return {
-            prompt: tuple(JudgedSample(s, tuple(verdicts[prompt, s.index])) for s in taken)
-            for prompt, taken in samples.items()
-            if taken
-        }
+            return history.samples_of(connection, target_id, prompt_ids)
 
     # What the above are made of
 
@@ -483,13 +406,7 @@ class Store:
         proposals: Sequence[tuple[Assignment, Candidate | None]],
     ) -> None:
         """The prompts, pending proposals and lineage that are not there yet."""
-        now = utc_now()
-        prompts = [
-            {"prompt_id": c.prompt_id, "text": c.text, "created_at": now}
-            for _, c in proposals
-            if c is not None
-        ]
-        insert_new(connection, Prompt, prompts)
+        _write_prompts(connection, [c for _, c in proposals if c is not None])
         rows = [
             {
                 "run_id": run_id,
@@ -517,14 +434,13 @@ class Store:
 
 
 # Asked for with every batch: made once.
-_SAMPLES_OF = (
-    select(Sample.__table__)
-    .where(
-        Sample.target_id == bindparam("target"),
-        Sample.prompt_id.in_(bindparam("prompts", expanding=True)),
-    )
-    .order_by(Sample.prompt_id, Sample.sample_index)
-)
+_LAST_ENDED = select(func.max(Proposal.completed_order)).where(Proposal.run_id == bindparam("run"))
+
+
+def _write_prompts(connection: Connection, candidates: Sequence[Candidate]) -> None:
+    now = utc_now()
+    rows = [{"prompt_id": c.prompt_id, "text": c.text, "created_at": now} for c in candidates]
+    insert_new(connection, Prompt, rows)
 
 
 def _change_mine(connection: Connection, run_id: str, values: Mapping[str, Any]) -> None:

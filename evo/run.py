@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from evo import collecting
 from evo.asktell import Search
 from evo.budget import Spent, room, stop_reason
 from evo.met import Met
@@ -115,6 +116,10 @@ class Loop:
         Raises:
             EvocliffError: the target or the store can go on no longer. All that ended is recorded.
         """
+        with collecting.in_small_steps():
+            return await self._run(pending)
+
+    async def _run(self, pending: Sequence[Proposal]) -> str:
         self._began = self.clock()
         # With one batch in flight what is pending is the batch that was lost, whole.
         batch = self._batch()

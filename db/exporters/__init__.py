@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from db.exporters import benchmark as finding
 from db.exporters import (
     card,
@@ -25,9 +27,11 @@ from db.exporters import (
     sharegpt,
     test,
 )
-from db.exporters.eligible import Eligible, Selected, select_eligible
+from db.exporters.behind import Behind
+from db.exporters.eligible import Prompts, Selected, select_eligible
+from db.exporters.fetching import without_cycles
 from db.exporters.files import SplitFiles, Written
-from db.exporters.formats import Config, complete
+from db.exporters.formats import Config, Provenance, Table, arrow, dicts, lines
 from db.exporters.plan import Embed, Plan
 from db.exporters.tally import Tally
 from workers.interface import ConfigError
@@ -68,11 +72,7 @@ def rows(store: Store, format: str, **options: Any) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     with select_eligible(store, **options) as selected:
         for prompts in selected.batches(config.reads):
-            columns = config.columns(prompts)
-            made += [
-                {name: _plain(value) for name, value in zip(columns, row, strict=True)}
-                for row in zip(*columns.values(), strict=True)
-            ]
+            made += dicts(config.own(prompts), Provenance(prompts))
     return made
 
 
@@ -111,7 +111,7 @@ def export(
     configs = [c for each in FORMATS.values() for c in each] if format == ALL else _configs(format)
     out = Path(out)
     folder.require_new(out)
-    with select_eligible(store, **options) as selected, folder.new(out) as part:
+    with without_cycles(), select_eligible(store, **options) as selected, folder.new(out) as part:
         planned = Plan()
         if split is not None or against is not None:
             benchmark = None if against is None else finding.find(selected.connection, against)
@@ -155,6 +155,7 @@ class _Writing:
     def __init__(self, part: Path, configs: Sequence[Config], planned: Plan) -> None:
         self._part, self._configs, self._plan = part, configs, planned
         self._files: dict[tuple[str, str], SplitFiles] = {}
+        self._behind = Behind()
         self.left_out = {config.name: 0 for config in configs}
         self.tally = Tally()
 
@@ -164,33 +165,35 @@ class _Writing:
         for prompts in selected.batches(reads):
             for split, some in self._sides(prompts, place).items():
                 self.tally.add(some)
+                provenance = Provenance(some)
                 for config in self._configs:
-                    self._write(config, split, some)
+                    own = config.own(some)
+                    self.left_out[config.name] += len(some) - len(set(own.places))
+                    if len(own.places):
+                        self._write(config, split, own, provenance)
             place += len(prompts)
+        self._behind.finish()
 
-    def _sides(self, prompts: Sequence[Eligible], place: int) -> dict[str | None, list[Eligible]]:
+    def _sides(self, prompts: Prompts, place: int) -> dict[str | None, Prompts]:
         """The prompts by name of the side; None where there is no split."""
         if self._plan.side is None:
-            return {None: list(prompts)}
-        side = self._plan.side[place : place + len(prompts)].tolist()
+            return {None: prompts}
+        side = self._plan.side[place : place + len(prompts)]
         names: Sequence[str | None] = self._plan.sides or (None,)
         return {
-            name: [e for e, own in zip(prompts, side, strict=True) if own == number]
+            name: prompts.at(np.flatnonzero(side == number).tolist())
             for number, name in enumerate(names)
         }
 
-    def _write(self, config: Config, split: str | None, prompts: Sequence[Eligible]) -> None:
-        table = config.own(prompts)
-        self.left_out[config.name] += len(prompts) - len({e.prompt_id for e in table.prompts})
-        if not table.prompts:
-            return
+    def _write(self, config: Config, split: str | None, own: Table, provenance: Provenance) -> None:
         name = split or config.split
         if (config.name, name) not in self._files:
             jsonl = f"{config.name}.jsonl" if split is None else f"{config.name}-{split}.jsonl"
             self._files[config.name, name] = SplitFiles(
                 self._part, config.name, name, config.schema, jsonl
             )
-        self._files[config.name, name].write(complete(table))
+        files = self._files[config.name, name]
+        self._behind.do(files.write, arrow(config.schema, own, provenance), lines(own, provenance))
 
     def require_some(self, selected: Selected) -> None:
         """Raise ConfigError when there is nothing to write, with what to relax."""
@@ -221,6 +224,7 @@ class _Writing:
         return [self._files[key].close() for key in keys]
 
     def abandon(self) -> None:
+        self._behind.stop()
         for files in self._files.values():
             files.abandon()
 
@@ -228,10 +232,6 @@ class _Writing:
 def _content(written: Sequence[Written]) -> str:
     lines = "".join(f"{w.config} {w.split} {w.content}\n" for w in written)
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _configs(format: str) -> Sequence[Config]:

@@ -4,16 +4,15 @@ refusal score ran over the thinking. A negative cliff is an inverse one: the sco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 
 from db.exporters.belongings import CliffRow
-from db.exporters.eligible import Eligible, Reads
-from db.exporters.formats import Columns, Config, Table, schema
+from db.exporters.columns import Columns
+from db.exporters.eligible import Prompts, Reads
+from db.exporters.formats import Config, Table, schema
 
 
-def _own(prompts: Sequence[Eligible]) -> Table:
+def _own(prompts: Prompts) -> Table:
     kept = [(e, cliff) for e in prompts for cliff in e.cliffs]
     columns: Columns = {
         "instruction": [e.prompt for e, _ in kept],
@@ -21,7 +20,8 @@ def _own(prompts: Sequence[Eligible]) -> Table:
             name: [cliff[place] for _, cliff in kept] for place, name in enumerate(CliffRow._fields)
         },
     }
-    return Table([e for e, _ in kept], columns)
+    places = [place for place, cliffs in enumerate(prompts.cliffs) for _ in cliffs]
+    return Table(places, columns)
 
 
 CONFIG = Config(

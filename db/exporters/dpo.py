@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from db.exporters.eligible import Eligible, Reads
-from db.exporters.formats import MESSAGES, Columns, Config, Table, asked, contrasted, said, schema
+from db.exporters.columns import Columns
+from db.exporters.eligible import Prompts, Reads
+from db.exporters.formats import MESSAGES, Config, Table, asked, contrasted, said, schema
+from db.exporters.responses import Response
 
 NEEDS = "both a refusal and an answer among the sampled responses"
 # Which samples the two are, and how probable it is that each is a refusal.
@@ -19,25 +21,24 @@ SIDES = (
 )
 
 
-def sides(prompts: Sequence[Eligible]) -> dict[str, Sequence[float]]:
-    kept = contrasted(prompts)
+def sides(answers: Sequence[Response], refusals: Sequence[Response]) -> Columns:
     return {
-        "chosen_sample": [answer.sample for _, answer, _ in kept],
-        "rejected_sample": [refusal.sample for _, _, refusal in kept],
-        "chosen_p_refusal": [answer.p_refusal for _, answer, _ in kept],
-        "rejected_p_refusal": [refusal.p_refusal for _, _, refusal in kept],
+        "chosen_sample": [answer.sample for answer in answers],
+        "rejected_sample": [refusal.sample for refusal in refusals],
+        "chosen_p_refusal": [answer.p_refusal for answer in answers],
+        "rejected_p_refusal": [refusal.p_refusal for refusal in refusals],
     }
 
 
-def _own(prompts: Sequence[Eligible]) -> Table:
-    kept = contrasted(prompts)
+def _own(prompts: Prompts) -> Table:
+    places, kept, answers, refusals = contrasted(prompts)
     columns: Columns = {
-        "prompt": [asked(e) for e, _, _ in kept],
-        "chosen": [[said(answer.text)] for _, answer, _ in kept],
-        "rejected": [[said(refusal.text)] for _, _, refusal in kept],
-        **sides(prompts),
+        "prompt": asked(kept),
+        "chosen": said([answer.text for answer in answers]),
+        "rejected": said([refusal.text for refusal in refusals]),
+        **sides(answers, refusals),
     }
-    return Table([e for e, _, _ in kept], columns)
+    return Table(places, columns)
 
 
 CONFIG = Config(

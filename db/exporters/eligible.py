@@ -9,22 +9,21 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from db import alike, filters, lookup
 from db import found as finding
-from db.among import among
 from db.exporters import belongings, matching
-from db.exporters.belongings import CliffRow, Response, SeedRow, TargetRow
-from db.exporters.matching import Counts
+from db.exporters.belongings import CliffRow, SeedRow, TargetRow
+from db.exporters.door import Door
+from db.exporters.matching import Counts, Matching
+from db.exporters.responses import Response, responses
 from db.found import RunFacts
-from db.models import GateDecision
 from db.orders import NOVEL_AMONG
-from db.safety import HUMAN, combine, own_decisions
-from fitness import types as fitness_types
 from fitness.types import Safety
 from workers.interface import ConfigError
 
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 _LARGEST, _SMALLEST = 10_000, 100
 _CHARACTERS = 32_000_000
 SORTS = ("fitness", "refusal", "novelty")
-# Patterns of decisions that are remembered; there are few, whatever the number of prompts.
-_PATTERNS = 10_000
 
 
 class Reads(Enum):
@@ -71,6 +68,45 @@ class Eligible(NamedTuple):
     refusal: Response | None = None
     answer: Response | None = None
     cliffs: tuple[CliffRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """A batch of prompts that may leave, as columns: the fields of `Eligible`, each a value a prompt.
+    Walking through it gives them one by one."""
+
+    prompt_id: Sequence[str]
+    prompt: Sequence[str]
+    topic: Sequence[str | None]
+    run: Sequence[RunFacts]
+    strategy: Sequence[str]
+    operator: Sequence[str]
+    parents: Sequence[tuple[str, ...]]
+    seed_id: Sequence[str | None]
+    seed: Sequence[SeedRow]
+    target: Sequence[TargetRow]
+    judges: Sequence[tuple[str, ...]]
+    gates: Sequence[tuple[str, ...]]
+    embedder: Sequence[str | None]
+    fitness: Sequence[float]
+    refusal_rate: Sequence[float]
+    refusal_low: Sequence[float]
+    refusal_high: Sequence[float]
+    n_samples: Sequence[int]
+    refusal: Sequence[Response | None]
+    answer: Sequence[Response | None]
+    cliffs: Sequence[tuple[CliffRow, ...]]
+
+    def __len__(self) -> int:
+        return len(self.prompt_id)
+
+    def __iter__(self) -> Iterator[Eligible]:
+        return map(Eligible, *(getattr(self, field.name) for field in fields(self)))
+
+    def at(self, places: Sequence[int]) -> Prompts:
+        """The prompts at these places, in their order."""
+        columns = (getattr(self, field.name) for field in fields(self))
+        return Prompts(*([column[place] for place in places] for column in columns))
 
 
 @contextlib.contextmanager
@@ -116,6 +152,8 @@ def select_eligible(
             sort=sort,
             seeds=seeds,
             is_limited=limit is not None,
+            is_narrow=any(value is not None for value in options.values()),
+            by_text=like is not None,
         )
         given = tuple(f"--{name} {value}" for name, value in options.items() if value is not None)
         yield Selected(connection, asked, limit, given)
@@ -134,7 +172,7 @@ class Selected:
         self.connection = connection
         self.counts: Counts = matching.count(connection, asked)
         self._asked, self._limit, self._filters = asked, limit, filters
-        self._door = _Door(finding.run_facts(connection))
+        self._door = Door(finding.run_facts(connection))
         self.n = 0  # of the last walk through the batches
         self.merged = 0  # the same prompt in another run or on another target
         self.refused_at_the_door = 0  # some gate of another run called it harmful
@@ -153,8 +191,8 @@ class Selected:
         """The one that most of the prompts were embedded by."""
         return matching.embedder(self.connection, self._asked)
 
-    def batches(self, reads: Collection[Reads] = ()) -> Iterator[list[Eligible]]:
-        """The prompts, best first, in lists that hold a bounded number of characters. Each walk gives
+    def batches(self, reads: Collection[Reads] = ()) -> Iterator[Prompts]:
+        """The prompts, best first, in batches that hold a bounded number of characters. Each walk gives
         the same prompts in the same order."""
         self.n = self.merged = self.refused_at_the_door = 0
         size = [_SMALLEST]
@@ -162,13 +200,13 @@ class Selected:
             for passed in self._in_order(result, size):
                 if self._limit is not None:
                     passed = passed[: self._limit - self.n]
-                made = self._complete(passed, reads)
-                self.n += len(made)
-                if made:
+                if passed:
+                    made = self._complete(passed, reads)
+                    self.n += len(made)
                     yield made
+                    size[0] = _next_size(size[0], made)
                 if self._limit is not None and self.n >= self._limit:
                     return
-                size[0] = _next_size(size[0], made)
 
     def _in_order(self, result: Any, size: list[int]) -> Iterator[list[_Passed]]:
         """What passes the door, in lists of at most `size[0]`; by novelty the fittest come first, by
@@ -179,12 +217,13 @@ class Selected:
             while len(fittest) < NOVEL_AMONG and (rows := result.fetchmany(NOVEL_AMONG)):
                 fittest += self._passed(rows, again)
             distances = alike.novelty(
-                self.connection, [(row.prompt_id, row.embedder) for row, _ in fittest]
+                self.connection,
+                [(m.prompt_id, m.embedder) for m in (Matching(*row) for row, _ in fittest)],
             )
             # Those that were read beyond the fittest stay behind them: the sort is stable.
             fittest[:NOVEL_AMONG] = sorted(
                 fittest[:NOVEL_AMONG],
-                key=lambda one: (-distances.get(one[0].prompt_id, -math.inf), one[0].prompt_id),
+                key=lambda one: (-distances.get(one[0][0], -math.inf), one[0][0]),
             )
             for start in range(0, len(fittest), _SMALLEST):
                 yield fittest[start : start + _SMALLEST]
@@ -193,71 +232,61 @@ class Selected:
 
     def _passed(self, rows: Sequence[Any], again: set[str]) -> list[_Passed]:
         """The rows that the door lets through, each prompt once, with the votes."""
-        decisions = _decisions(self.connection, {r.prompt_id for r in rows})
         passed = []
+        asked = self._door.votes
         for row in rows:
-            if row.is_repeated and row.prompt_id in again:
+            prompt_id, run_id, gates, decisions, is_repeated = row[: matching.N_KEYS]
+            if is_repeated and prompt_id in again:
                 self.merged += 1
                 continue
-            votes = self._door.votes(row, decisions.get(row.prompt_id, ()))
+            votes = asked(run_id, gates, decisions)
             if votes is None:
                 self.refused_at_the_door += 1
                 continue
-            if row.is_repeated:
-                again.add(row.prompt_id)
+            if is_repeated:
+                again.add(prompt_id)
             passed.append((row, votes))
         return passed
 
-    def _complete(self, passed: Sequence[_Passed], reads: Collection[Reads]) -> list[Eligible]:
-        rows = [row for row, _ in passed]
-        facts = self._door.facts
-        origins = belongings.origins(self.connection, rows)
-        seeds = belongings.seeds(self.connection, {r.seed_prompt_id for r in rows})
-        targets = belongings.targets(self.connection, {r.target_id for r in rows})
-        judges = belongings.judges(self.connection, rows, facts)
-        responses: belongings.Responses = {}
+    def _complete(self, passed: Sequence[_Passed], reads: Collection[Reads]) -> Prompts:
+        """The batch with what belongs to its prompts."""
+        rows, votes = zip(*passed, strict=True)
+        m = Matching(*zip(*rows, strict=True))
+        connection, facts, n = self.connection, self._door.facts, len(rows)
+        seeds = belongings.seeds(connection, set(m.seed_prompt_id))
+        targets = belongings.targets(connection, set(m.target_id))
+        deciders, names = belongings.judges(connection, m, facts)
+        operators, parents = belongings.origins(connection, m)
+        refusals: Sequence[Response | None] = [None] * n
+        answers: Sequence[Response | None] = refusals
         if Reads.RESPONSES in reads:
-            deciding = [
-                (r.target_id, r.prompt_id, decider)
-                for r, (decider, _) in zip(rows, judges, strict=True)
-            ]
-            responses = belongings.responses(self.connection, deciding)
-        cliffs = belongings.cliffs(self.connection, rows) if Reads.CLIFFS in reads else {}
-        nothing = (None, None)
-        made = []
-        for (row, votes), (_, names) in zip(passed, judges, strict=True):
-            operator, parents = row.operator, row.parents
-            if origins:
-                origin = origins.get((row.run_id, row.prompt_id))
-                operator, parents = origin or (operator, parents)
-            of_target = (row.target_id, row.prompt_id)
-            refusal, answer = responses.get(of_target, nothing) if responses else nothing
-            made.append(
-                Eligible(
-                    row.prompt_id,
-                    row.text,
-                    row.topic,
-                    facts[row.run_id],
-                    row.strategy,
-                    operator,
-                    belongings.parents_of(parents),
-                    row.seed_prompt_id,
-                    seeds.get(row.seed_prompt_id, _NO_SEED),
-                    targets[row.target_id],
-                    names,
-                    votes,
-                    row.embedder,
-                    row.fitness,
-                    row.refusal_rate,
-                    row.refusal_low,
-                    row.refusal_high,
-                    row.n_samples,
-                    refusal,
-                    answer,
-                    cliffs.get(of_target, ()) if cliffs else (),
-                )
-            )
-        return made
+            refusals, answers = responses(connection, m.target_id, m.prompt_id, deciders)
+        cliffs: Sequence[tuple[CliffRow, ...]] = [()] * n
+        if Reads.CLIFFS in reads:
+            cliffs = belongings.cliffs(connection, m.target_id, m.prompt_id)
+        return Prompts(
+            prompt_id=m.prompt_id,
+            prompt=m.text,
+            topic=m.topic,
+            run=[facts[run_id] for run_id in m.run_id],
+            strategy=m.strategy,
+            operator=operators,
+            parents=parents,
+            seed_id=m.seed_prompt_id,
+            seed=[seeds.get(seed or "", _NO_SEED) for seed in m.seed_prompt_id],
+            target=[targets[target_id] for target_id in m.target_id],
+            judges=names,
+            gates=votes,
+            embedder=m.embedder,
+            fitness=m.fitness,
+            refusal_rate=m.refusal_rate,
+            refusal_low=m.refusal_low,
+            refusal_high=m.refusal_high,
+            n_samples=m.n_samples,
+            refusal=refusals,
+            answer=answers,
+            cliffs=cliffs,
+        )
 
     def require_some(self) -> None:
         """After a walk: raise ConfigError, naming what to relax, when nothing could leave."""
@@ -285,68 +314,15 @@ class Selected:
 
 _Passed = tuple[Any, tuple[str, ...]]  # a row of `matching.rows`, and its votes
 _NO_SEED = SeedRow("", None, None)
-_Pattern = tuple[tuple[str, str, str], ...]  # (gate, version, outcome) by gate and version
 
 
-class _Door:
-    """Asks the decisions themselves: nothing else stands between a prompt and the world. People win
-    over gates, and all of them must agree."""
-
-    def __init__(self, facts: dict[str, RunFacts]) -> None:
-        self.facts = facts
-        self._known: dict[tuple[str, str | None, _Pattern], tuple[str, ...] | None] = {}
-
-    def votes(self, row: Any, pattern: _Pattern) -> tuple[str, ...] | None:
-        """Who vouched for the prompt, as name@version:outcome; None when it must stay."""
-        key = (row.run_id, row.gates, pattern)
-        if key not in self._known:
-            if len(self._known) >= _PATTERNS:
-                self._known.clear()
-            self._known[key] = self._asked(*key)
-        return self._known[key]
-
-    def _asked(self, run_id: str, stored: str | None, pattern: _Pattern) -> tuple[str, ...] | None:
-        run_gates = self.facts[run_id].gates
-        decisions = [
-            fitness_types.GateDecision(gate, version, Safety(outcome), None)
-            for gate, version, outcome in pattern
-        ]
-        own = own_decisions(stored, run_gates, decisions)
-        people = tuple(d for d in decisions if d.gate.startswith(HUMAN))
-        if people:
-            passes = all(d.outcome is Safety.HARMLESS for d in people)
-        else:
-            spoken = {d.gate for d in own if d.outcome is Safety.HARMLESS}
-            passes = (
-                combine(run_gates, own, people) is Safety.HARMLESS
-                and not any(d.outcome is Safety.HARMFUL for d in decisions)
-                and bool(run_gates)
-                and spoken >= set(run_gates)
-            )
-        if not passes:
-            return None
-        return tuple(f"{d.gate}@{d.version}:{d.outcome.value}" for d in (*own, *people))
-
-
-def _decisions(connection: Connection, prompt_ids: Collection[str]) -> dict[str, _Pattern]:
-    said: dict[str, _Pattern] = {}
-    rows = connection.execute(
-        select(
-            GateDecision.prompt_id, GateDecision.gate, GateDecision.version, GateDecision.outcome
-        )
-        .where(among(connection, GateDecision.prompt_id, prompt_ids))
-        .order_by(GateDecision.prompt_id, GateDecision.gate, GateDecision.version)
-    )
-    for prompt_id, gate, version, outcome in rows.all():
-        said[prompt_id] = (*said.get(prompt_id, ()), (gate, version, outcome))
-    return said
-
-
-def _next_size(size: int, made: Sequence[Eligible]) -> int:
+def _next_size(size: int, made: Prompts) -> int:
     """Larger while responses are short, smaller where they are long."""
-    characters = sum([len(e.prompt) for e in made])
-    characters += sum([len(e.refusal.text) for e in made if e.refusal is not None])
-    characters += sum([len(e.answer.text) for e in made if e.answer is not None])
-    characters += sum(len(c.reasoning or "") + len(c.response) for e in made for c in e.cliffs)
+    characters = sum(map(len, made.prompt))
+    for column in (made.refusal, made.answer):
+        characters += sum([len(each.text) for each in column if each is not None])
+    characters += sum(
+        len(c.reasoning or "") + len(c.response) for each in made.cliffs for c in each
+    )
     fitting = size * 4 if not characters else min(size * 4, size * _CHARACTERS // characters)
     return max(_SMALLEST, min(_LARGEST, fitting))

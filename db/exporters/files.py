@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from db.exporters.formats import Columns
-
 _GROUP_ROWS, _GROUP_BYTES = 10_000, 64_000_000
 _SHARD_ROWS, _SHARD_BYTES = 250_000, 500_000_000
-# Characters that JSON leaves as they are, and at which some readers end a line.
-_LINE_ENDS = {"\x85": b"\\u0085", "\u2028": b"\\u2028", "\u2029": b"\\u2029"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +50,10 @@ class SplitFiles:
         self._waiting: list[pa.Table] = []
         self.rows = 0
 
-    def write(self, columns: Columns) -> None:
-        """Append rows, given as one sequence for each column of the schema."""
-        lines = _json_lines(columns)
+    def write(self, table: pa.Table, lines: bytes) -> None:
+        """Append rows, given as a table of the schema and as JSONL."""
         self._lines.write(lines)
         self._content.update(lines)
-        arrays = [pa.array(columns[field.name], type=field.type) for field in self._schema]
-        table = pa.Table.from_arrays(arrays, schema=self._schema)
         self.rows += table.num_rows
         self._waiting.append(table)
         rows = sum(t.num_rows for t in self._waiting)
@@ -138,16 +129,6 @@ def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
     file.close()
-
-
-def _json_lines(columns: Columns) -> bytes:
-    names = tuple(columns)
-    rows: Sequence[tuple[Any, ...]] = list(zip(*columns.values(), strict=True))
-    dumps, option = orjson.dumps, orjson.OPT_APPEND_NEWLINE
-    lines = b"".join([dumps(dict(zip(names, row, strict=True)), option=option) for row in rows])
-    for character, escaped in _LINE_ENDS.items():
-        lines = lines.replace(character.encode(), escaped)
-    return lines
 
 
 def _digest(path: Path) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 
-from db.exporters.eligible import Eligible, Reads
+from db.exporters.columns import Columns
+from db.exporters.eligible import Prompts, Reads
 from db.exporters.formats import (
     MESSAGES,
-    Columns,
     Config,
     Table,
     asked,
@@ -19,16 +17,16 @@ from db.exporters.formats import (
 )
 
 
-def _own(prompts: Sequence[Eligible]) -> Table:
-    kept = each_response(prompts)
+def _own(prompts: Prompts) -> Table:
+    places, kept, responses, is_answer = each_response(prompts)
     columns: Columns = {
-        "prompt": [asked(e) for e, _, _ in kept],
-        "completion": [[said(response.text)] for _, response, _ in kept],
-        "label": [is_answer for _, _, is_answer in kept],
-        "sample": [response.sample for _, response, _ in kept],
-        "p_refusal": [response.p_refusal for _, response, _ in kept],
+        "prompt": asked(kept),
+        "completion": said([response.text for response in responses]),
+        "label": is_answer,
+        "sample": [response.sample for response in responses],
+        "p_refusal": [response.p_refusal for response in responses],
     }
-    return Table([e for e, _, _ in kept], columns)
+    return Table(places, columns)
 
 
 CONFIG = Config(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     CursorResult,
     String,
+    Text,
     and_,
     case,
     cast,
@@ -29,7 +30,7 @@ from sqlalchemy.orm import aliased
 
 from db import filters, like
 from db.filters import SPELLING, E, P, R, T
-from db.models import Evaluation, Lineage
+from db.models import Evaluation, GateDecision, Lineage, Prompt
 from evo.types import Strategy
 from fitness.types import Safety
 
@@ -49,6 +50,13 @@ class Asked:
     sort: str
     seeds: bool
     is_limited: bool
+    is_narrow: bool  # some filter has an index that leads to few rows
+    by_text: bool  # a filter asks the text, of which a proposal may have its own spelling
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether most rows of the database are asked for."""
+        return not (self.is_limited or self.is_narrow)
 
     @property
     def refused(self) -> ColumnElement[bool]:
@@ -98,13 +106,14 @@ def count(connection: Connection, asked: Asked) -> Counts:
 
     row = connection.execute(
         _joined(
+            asked,
             select(
                 func.count(),
                 number(~considered),
                 number(and_(considered, ~_HARMLESS)),
                 number(and_(harmless, ~asked.refused)),
                 func.max(case((harmless, E.refusal_rate))),
-            )
+            ),
         ).where(*asked.where)
     ).one()
     return Counts(row[0], int(row[1]), int(row[2]), int(row[3]), row[4])
@@ -112,14 +121,14 @@ def count(connection: Connection, asked: Asked) -> Counts:
 
 def count_prompts(connection: Connection, asked: Asked) -> int:
     """Prompts that pass the prefilter, each once."""
-    statement = _joined(select(func.count(E.prompt_id.distinct()))).where(*asked.passing)
+    statement = _joined(asked, select(func.count(E.prompt_id.distinct()))).where(*asked.passing)
     return connection.scalar(statement) or 0
 
 
 def embedder(connection: Connection, asked: Asked) -> str | None:
     """The embedder that most of the rows name."""
     statement = (
-        _joined(select(P.embedder))
+        _joined(asked, select(P.embedder))
         .where(*asked.passing, P.embedder.is_not(None))
         .group_by(P.embedder)
         .order_by(func.count().desc(), P.embedder)
@@ -129,46 +138,70 @@ def embedder(connection: Connection, asked: Asked) -> str | None:
     return found
 
 
+class Matching(NamedTuple):
+    """Rows that pass the prefilter, as columns; a row has its values in this order."""
+
+    prompt_id: Any
+    run_id: Any
+    gates: Any
+    decisions: Any  # all of the prompt, JSON: [[gate, version, outcome], ...], in no order
+    is_repeated: Any  # whether another evaluation is of the same prompt
+    text: Any
+    target_id: Any
+    topic: Any
+    strategy: Any
+    operator: Any
+    seed_prompt_id: Any
+    embedder: Any
+    judges: Any
+    fitness: Any
+    refusal_rate: Any
+    refusal_low: Any
+    refusal_high: Any
+    n_samples: Any
+    parents: Any
+
+
+N_KEYS = 5  # of what comes first, and decides who leaves
+
+
 @contextlib.contextmanager
 def rows(connection: Connection, asked: Asked) -> Iterator[CursorResult[Any]]:
     """The rows that pass the prefilter, in the order that was asked for; the same prompt may come
     several times, and `is_repeated` says so. To be read with `fetchmany`."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    other = aliased(Evaluation)
-    statement = _joined(
-        select(
-            E.prompt_id,
-            SPELLING.label("text"),
-            E.run_id,
-            E.target_id,
-            P.topic,
-            E.strategy,
-            P.operator,
-            P.seed_prompt_id,
-            P.gates,
-            P.embedder,
-            E.judges,
-            E.fitness,
-            E.refusal_rate,
-            E.refusal_low,
-            E.refusal_high,
-            E.n_samples,
-            parents(E.run_id, E.proposal_index).label("parents"),
-            exists()
-            .where(
-                other.prompt_id == E.prompt_id,
-                other.is_superseded.is_(False),
-                or_(
-                    other.run_id != E.run_id,
-                    other.proposal_index != E.proposal_index,
-                    other.target_id != E.target_id,
-                ),
-            )
-            .label("is_repeated"),
-        )
-    ).where(*asked.passing)
-    ordered = statement.order_by(
+    text: Any = SPELLING
+    if not asked.by_text:  # looked up where it is needed, which is seldom
+        first = select(Prompt.text).where(Prompt.prompt_id == E.prompt_id).scalar_subquery()
+        text = func.coalesce(P.text, first)
+    columns = Matching(
+        prompt_id=E.prompt_id,
+        run_id=E.run_id,
+        gates=P.gates,
+        decisions=_decisions(connection),
+        is_repeated=_is_repeated(asked),
+        text=text,
+        target_id=E.target_id,
+        topic=P.topic,
+        strategy=E.strategy,
+        operator=P.operator,
+        seed_prompt_id=P.seed_prompt_id,
+        embedder=P.embedder,
+        judges=E.judges,
+        fitness=E.fitness,
+        refusal_rate=E.refusal_rate,
+        refusal_low=E.refusal_low,
+        refusal_high=E.refusal_high,
+        n_samples=E.n_samples,
+        parents=parents(E.run_id, E.proposal_index),
+    )
+    labelled = [column.label(name) for name, column in columns._asdict().items()]
+    statement = _joined(asked, select(*labelled))
+    if asked.is_whole:
+        # In the order in which rows lie, not in that of an index, which is another one.
+        statement = statement.with_hint(E, "NOT INDEXED", "sqlite")
+    ordered = statement.where(*asked.passing).order_by(
         *_order(connection, asked),
         E.prompt_id,
         R.started_at,
@@ -182,6 +215,32 @@ def rows(connection: Connection, asked: Asked) -> Iterator[CursorResult[Any]]:
         result.close()
 
 
+def _is_repeated(asked: Asked) -> ColumnElement[bool]:
+    """Whether there is another evaluation of the prompt."""
+    other = aliased(Evaluation)
+    if (
+        asked.is_whole
+    ):  # once for all, by an index alone: each by itself would cost what its row costs
+        several = select(other.prompt_id).group_by(other.prompt_id).having(func.count() > 1)
+        return E.prompt_id.in_(several)
+    differs = or_(
+        other.run_id != E.run_id,
+        other.proposal_index != E.proposal_index,
+        other.target_id != E.target_id,
+    )
+    return exists().where(other.prompt_id == E.prompt_id, differs)
+
+
+def _decisions(connection: Connection) -> Any:
+    """What every gate in every version, and every person, said of a prompt."""
+    said = (GateDecision.gate, GateDecision.version, GateDecision.outcome)
+    if connection.dialect.name == "sqlite":
+        listed: Any = func.json_group_array(func.json_array(*said))
+    else:
+        listed = cast(func.json_agg(func.json_build_array(*said)), Text)
+    return select(listed).where(GateDecision.prompt_id == E.prompt_id).scalar_subquery()
+
+
 def parents(run_id: Any, proposal_index: Any) -> Any:
     """`position:prompt_id` of each parent of a proposal, in no order, with spaces between."""
     named = cast(Lineage.position, String) + ":" + Lineage.parent_prompt_id
@@ -192,17 +251,13 @@ def parents(run_id: Any, proposal_index: Any) -> Any:
     )
 
 
-def _joined(statement: Any) -> Any:
+def _joined(asked: Asked, statement: Any) -> Any:
     of_proposal = and_(
         P.run_id == E.run_id,
         P.proposal_index == E.proposal_index,
     )
-    return (
-        statement.select_from(E)
-        .join(P, of_proposal)
-        .join(R, R.run_id == E.run_id)
-        .join(T, T.prompt_id == E.prompt_id)
-    )
+    joined = statement.select_from(E).join(P, of_proposal).join(R, R.run_id == E.run_id)
+    return joined.join(T, T.prompt_id == E.prompt_id) if asked.by_text else joined
 
 
 def _order(connection: Connection, asked: Asked) -> list[Any]:

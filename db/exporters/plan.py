@@ -119,11 +119,11 @@ def make(
         vectors = _of_benchmark(connection, benchmark, embedder, embed)
         against = leaks.Prompts(benchmark.texts, vectors)
     for batch in selected.batches():
-        ids = [e.prompt_id for e in batch]
+        ids = batch.prompt_id
         keep = np.ones(len(ids), dtype=np.bool_)
         if against is not None:
             own = None if vectors is None else _stored(connection, ids, embedder, vectors.shape[1])
-            texts = [e.prompt for e in batch]
+            texts = batch.prompt
             for match in leaks.contaminated(leaks.Prompts(texts, own), against, COSINE):
                 known.append(Known(ids[match.row], texts[match.row], match.is_exact, match.cosine))
                 keep[match.row] = not drop

@@ -8,19 +8,18 @@ its probability is a knob when the model is used.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pyarrow as pa
 
-from db.exporters.eligible import Eligible, Reads
+from db.exporters.columns import Columns
+from db.exporters.eligible import Prompts, Reads
 from db.exporters.formats import (
     MESSAGES,
-    Columns,
     Config,
     Table,
     asked,
     each_response,
-    said,
     schema,
 )
 
@@ -42,30 +41,34 @@ def of_topic(topic: str | None) -> str:
     return f"[refuse:{category(topic)}]"
 
 
-def _single(e: Eligible) -> str:
+def _single(topic: str | None) -> str:
     return REFUSE
 
 
-def _of_category(e: Eligible) -> str:
-    return of_topic(e.topic)
+def _rows(refuse: Callable[[str | None], str]) -> Callable[[Prompts], Table]:
+    """Rows whose refusals begin with what `refuse` gives for the topic."""
 
-
-def _rows(refuse: Callable[[Eligible], str]) -> Callable[[Sequence[Eligible]], Table]:
-    def own(prompts: Sequence[Eligible]) -> Table:
-        kept = each_response(prompts)
-        tokens = [RESPOND if is_answer else refuse(e) for e, _, is_answer in kept]
+    def own(prompts: Prompts) -> Table:
+        places, kept, responses, is_answer = each_response(prompts)
+        topics = set(kept.topic)
+        token_of = {topic: refuse(topic) for topic in topics}
+        category_of = {topic: category(topic) for topic in topics}
+        tokens = [
+            RESPOND if answers else token_of[topic]
+            for answers, topic in zip(is_answer, kept.topic, strict=True)
+        ]
+        said = [
+            f"{token} {response.text}" for token, response in zip(tokens, responses, strict=True)
+        ]
         columns: Columns = {
-            "messages": [
-                [*asked(e), said(f"{token} {response.text}")]
-                for (e, response, _), token in zip(kept, tokens, strict=True)
-            ],
+            "messages": asked(kept, ("assistant", said)),
             "token": tokens,
-            "category": [category(e.topic) for e, _, _ in kept],
-            "is_refusal": [not is_answer for _, _, is_answer in kept],
-            "sample": [response.sample for _, response, _ in kept],
-            "p_refusal": [response.p_refusal for _, response, _ in kept],
+            "category": [category_of[topic] for topic in kept.topic],
+            "is_refusal": [not answers for answers in is_answer],
+            "sample": [response.sample for response in responses],
+            "p_refusal": [response.p_refusal for response in responses],
         }
-        return Table([e for e, _, _ in kept], columns)
+        return Table(places, columns)
 
     return own
 
@@ -94,7 +97,7 @@ CATEGORY = Config(
     name="category",
     split="train",
     schema=_SCHEMA,
-    own=_rows(_of_category),
+    own=_rows(of_topic),
     needs=_NEEDS,
     what=f"responses behind {RESPOND} or [refuse:CATEGORY], the category being the prompt's topic",
     reads=_READS,

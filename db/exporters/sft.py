@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 
-from db.exporters.eligible import Eligible, Reads
-from db.exporters.formats import MESSAGES, Columns, Config, Table, answered, asked, said, schema
+from db.exporters.columns import Columns
+from db.exporters.eligible import Prompts, Reads
+from db.exporters.formats import MESSAGES, Config, Table, answered, asked, schema
 
 
-def _own(prompts: Sequence[Eligible]) -> Table:
-    kept = answered(prompts)
+def _own(prompts: Prompts) -> Table:
+    places, kept, answers = answered(prompts)
     columns: Columns = {
-        "messages": [[*asked(e), said(answer.text)] for e, answer in kept],
-        "sample": [answer.sample for _, answer in kept],
+        "messages": asked(kept, ("assistant", [answer.text for answer in answers])),
+        "sample": [answer.sample for answer in answers],
     }
-    return Table([e for e, _ in kept], columns)
+    return Table(places, columns)
 
 
 CONFIG = Config(

@@ -13,42 +13,43 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from db.exporters import dpo
-from db.exporters.eligible import Eligible, Reads
-from db.exporters.formats import Columns, Config, Table, answered, contrasted, schema
+from db.exporters.columns import Columns, Turns
+from db.exporters.eligible import Prompts, Reads
+from db.exporters.formats import Config, Table, answered, contrasted, schema
+from db.exporters.responses import Response
 
 _TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
-Turn = dict[str, str]
+_KEYS = ("from", "value")
 INFO = "dataset_info.json"
 
 
-def _turn(who: str, value: str) -> Turn:
-    return {"from": who, "value": value}
+def _asked(prompts: Prompts, *said: tuple[str, Sequence[str]]) -> Turns:
+    system = [target.system_prompt for target in prompts.target]
+    return Turns(_KEYS, (("human", prompts.prompt), *said), ("system", system))
 
 
-def _asked(e: Eligible) -> list[Turn]:
-    system = e.target.system_prompt
-    first = [] if system is None else [_turn("system", system)]
-    return [*first, _turn("human", e.prompt)]
+def _one(responses: Sequence[Response]) -> Turns:
+    return Turns(_KEYS, (("gpt", [each.text for each in responses]),), is_one=True)
 
 
-def _sft(prompts: Sequence[Eligible]) -> Table:
-    kept = answered(prompts)
+def _sft(prompts: Prompts) -> Table:
+    places, kept, answers = answered(prompts)
     columns: Columns = {
-        "conversations": [[*_asked(e), _turn("gpt", answer.text)] for e, answer in kept],
-        "sample": [answer.sample for _, answer in kept],
+        "conversations": _asked(kept, ("gpt", [answer.text for answer in answers])),
+        "sample": [answer.sample for answer in answers],
     }
-    return Table([e for e, _ in kept], columns)
+    return Table(places, columns)
 
 
-def _dpo(prompts: Sequence[Eligible]) -> Table:
-    kept = contrasted(prompts)
+def _dpo(prompts: Prompts) -> Table:
+    places, kept, answers, refusals = contrasted(prompts)
     columns: Columns = {
-        "conversations": [_asked(e) for e, _, _ in kept],
-        "chosen": [_turn("gpt", answer.text) for _, answer, _ in kept],
-        "rejected": [_turn("gpt", refusal.text) for _, _, refusal in kept],
-        **dpo.sides(prompts),
+        "conversations": _asked(kept),
+        "chosen": _one(answers),
+        "rejected": _one(refusals),
+        **dpo.sides(answers, refusals),
     }
-    return Table([e for e, _, _ in kept], columns)
+    return Table(places, columns)
 
 
 SFT = Config(
@@ -86,7 +87,7 @@ def dataset_info(files: Mapping[tuple[str, str], str]) -> str | None:
         alone = sum(config == name for config, _ in files) == 1
         key = f"evocliff-{name}" if alone else f"evocliff-{name}-{split}"
         entry: dict[str, object] = {"file_name": path, "formatting": "sharegpt"}
-        columns: Columns = {"messages": "conversations"}
+        columns = {"messages": "conversations"}
         if name == DPO.name:
             entry["ranking"] = True
             columns |= {"chosen": "chosen", "rejected": "rejected"}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from db.exporters.belongings import TargetRow
-from db.exporters.eligible import Eligible
+from db.exporters.eligible import Prompts
 from db.found import RunFacts
 
 
@@ -25,21 +24,21 @@ class Tally:
         self.lowest = 1.0  # refusal rate
         self.answers_cut = 0  # at the limit of tokens
 
-    def add(self, prompts: Sequence[Eligible]) -> None:
-        if not prompts:
+    def add(self, prompts: Prompts) -> None:
+        if not len(prompts):
             return
         self.n += len(prompts)
-        self.strategies.update([e.strategy for e in prompts])
-        self.topics.update([e.topic or "" for e in prompts])
+        self.strategies.update(prompts.strategy)
+        self.topics.update([topic or "" for topic in prompts.topic])
         self.licences.update(
-            [(e.seed.source or "unknown", e.seed.licence or "not stated") for e in prompts]
+            [(seed.source or "unknown", seed.licence or "not stated") for seed in prompts.seed]
         )
-        self.targets |= {e.target.target_id: e.target for e in prompts}
-        self.runs |= {e.run.run_id: e.run for e in prompts}
-        self.judges.update(*{e.judges for e in prompts})
-        for gates in {e.gates for e in prompts}:
+        self.targets |= {target.target_id: target for target in prompts.target}
+        self.runs |= {run.run_id: run for run in prompts.run}
+        self.judges.update(*set(prompts.judges))
+        for gates in set(prompts.gates):
             self.gates.update(gate.rpartition(":")[0] for gate in gates)
-        self.lowest = min(self.lowest, min(e.refusal_rate for e in prompts))
+        self.lowest = min(self.lowest, min(prompts.refusal_rate))
         self.answers_cut += sum(
-            e.answer is not None and e.answer.finish_reason == "length" for e in prompts
+            answer is not None and answer.finish_reason == "length" for answer in prompts.answer
         )

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 
-from db.exporters.eligible import Eligible
-from db.exporters.formats import Columns, Config, Table, schema
+from db.exporters.columns import Columns
+from db.exporters.eligible import Prompts
+from db.exporters.formats import Config, Table, schema
 
 
-def _own(prompts: Sequence[Eligible]) -> Table:
-    columns: Columns = {
-        "instruction": [e.prompt for e in prompts],
-        "topic": [e.topic for e in prompts],
-    }
-    return Table(prompts, columns)
+def _own(prompts: Prompts) -> Table:
+    columns: Columns = {"instruction": prompts.prompt, "topic": prompts.topic}
+    return Table(range(len(prompts)), columns)
 
 
 CONFIG = Config(

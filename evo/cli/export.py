@@ -38,15 +38,8 @@ Then: datasets.load_dataset("out/quickstart", "test")
 """
 
 
-class Format(StrEnum):
-    TEST = "test"
-    SFT = "sft"
-    DPO = "dpo"
-    KTO = "kto"
-    SHAREGPT = "sharegpt"
-    REFUSAL_TOKENS = "refusal-tokens"
-    CLIFF = "cliff"
-    ALL = "all"
+# Not an enum: a wrong one is answered in one line, with the nearest name.
+_FORMATS = "What the rows are for: test, sft, dpo, kto, sharegpt, refusal-tokens, cliff, all."
 
 
 class Order(StrEnum):
@@ -60,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    format_: Annotated[Format, typer.Option("--format", help="What the rows are for.")],
+    format_: Annotated[str, typer.Option("--format", metavar="FORMAT", help=_FORMATS)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A folder that does not exist yet.")],
     run: RunOption = None,
     target: TargetOption = None,
@@ -108,7 +101,7 @@ def export(
     with reading(db) as store:
         done = exporters.export(
             store,
-            format_.value,
+            format_,
             out,
             split=shares,
             seed=seed,

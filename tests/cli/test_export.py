@@ -52,6 +52,7 @@ def test_a_split_is_told_side_by_side(filled: Cli, tmp_path: Path) -> None:
         (("--drop-contaminated",), "--drop-contaminated: goes with --against"),
         (("--like", "nothing"), "no evaluated prompt matches --like nothing; relax it"),
         (("--format", "cliff"), "no probe has traced these prompts yet"),
+        (("--format", "dop"), "--format dop: not one of test, sft, dpo"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
