@@ -9,10 +9,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from workers import reasoning
 from workers.interface import Failure, FailureKind, Message
-
-# Models that think write their thoughts between these two marks before they answer.
-THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
 
 def template_hash(tokenizer: Any) -> str:
@@ -47,15 +45,9 @@ def encode(
         ids, or a failure of kind `empty` (no user text), `template` (the template refuses these
         roles, or the model has none) or `overlong`.
     """
-    if not any(m.role == "user" and m.content.strip() for m in messages):
-        return Failure(FailureKind.EMPTY, f"{key}: the prompt has no text")
-    turns = [{"role": m.role, "content": m.content} for m in messages]
-    try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    except Exception as error:  # noqa: BLE001 - templates are programs of the model's authors
-        return Failure(FailureKind.TEMPLATE, f"{key}: the chat template failed: {error}")
-    if any("\ud800" <= c <= "\udfff" for c in text):
-        return Failure(FailureKind.TEMPLATE, f"{key}: the prompt is not valid Unicode")
+    text = render(tokenizer, messages, key=key)
+    if isinstance(text, Failure):
+        return text
     # The template writes the special tokens itself, so the tokenizer must not add them again.
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     if len(ids) > room:
@@ -66,27 +58,46 @@ def encode(
     return ids
 
 
+def render(tokenizer: Any, messages: Sequence[Message], *, key: str) -> str | Failure:
+    """The prompt as the template writes it, generation prompt included; failures as `encode`."""
+    if not any(m.role == "user" and m.content.strip() for m in messages):
+        return Failure(FailureKind.EMPTY, f"{key}: the prompt has no text")
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    try:
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    except Exception as error:  # noqa: BLE001 - templates are programs of the model's authors
+        return Failure(FailureKind.TEMPLATE, f"{key}: the chat template failed: {error}")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        return Failure(FailureKind.TEMPLATE, f"{key}: the prompt is not valid Unicode")
+    return text
+
+
+def response_parts(
+    tokenizer: Any, prompt_ids: Sequence[int], ids: Sequence[int]
+) -> tuple[str | None, str]:
+    """Reasoning (None when there is none) and answer of a response, without special tokens.
+
+    Args:
+        prompt_ids: the prompt, which may have opened the thought.
+        ids: what was generated, without the token that ended it.
+    """
+    end_of_prompt = tokenizer.decode(list(prompt_ids[-16:]), skip_special_tokens=False)
+    return reasoning.split(response_text(tokenizer, ids), reasoning.opened_by(end_of_prompt))
+
+
+def response_text(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of generated tokens. Special tokens are left out, but not the marks of a thought."""
+    special = {
+        token
+        for token in set(ids).intersection(tokenizer.all_special_ids)
+        if tokenizer.convert_ids_to_tokens(token) not in reasoning.MARK_TOKENS
+    }
+    kept = [token for token in ids if token not in special]
+    return str(tokenizer.decode(kept, skip_special_tokens=False))
+
+
 def token_text(tokenizer: Any, token: int) -> str:
     """The text of one token, with its leading space; special tokens as they are written."""
     return str(
         tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
     )
-
-
-def split_reasoning(text: str) -> tuple[str | None, str]:
-    """Reasoning (None when the model did not think) and answer of a response.
-
-    >>> split_reasoning("<think>fine</think> Yes.")
-    ('fine', 'Yes.')
-    >>> split_reasoning("Yes.")
-    (None, 'Yes.')
-    >>> split_reasoning("<think>cut off by the limit")
-    ('cut off by the limit', '')
-    """
-    before, opened, rest = text.partition(THINK_OPEN)
-    if not opened:
-        # Some templates open the thought inside the prompt, so only the closing mark is generated.
-        thought, closed, answer = text.partition(THINK_CLOSE)
-        return (thought.strip(), answer.strip()) if closed else (None, text.strip())
-    thought, _, answer = rest.partition(THINK_CLOSE)
-    return thought.strip(), (before + answer).strip()

@@ -6,6 +6,7 @@ and log-probabilities (natural logarithm, in nats); it does not know what a refu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     "OPENING_TOKENS",
     "Ability",
+    "AddDirection",
     "ConfigError",
+    "Direction",
     "Embedder",
     "Engine",
     "EngineDescription",
@@ -31,13 +34,27 @@ __all__ = [
     "FailureKind",
     "Generation",
     "GenerationRequest",
+    "HeadContributions",
+    "HeadsRequest",
+    "Intervention",
     "Message",
     "Opening",
     "OpeningEngine",
+    "Place",
+    "Projection",
+    "ProjectionRequest",
+    "Response",
     "Sample",
     "Sampling",
+    "ScaleHead",
+    "StateRequest",
+    "States",
     "StoreError",
+    "StoredResponse",
     "TargetError",
+    "TextLogprob",
+    "Where",
+    "WhiteBox",
     "Worker",
     "travels",
 ]
@@ -76,6 +93,8 @@ class FailureKind(StrEnum):
     NOT_NOVEL = "not_novel"  # gate: an embedding neighbour is too near
     NOT_HARMLESS = "not_harmless"  # gate: the safety gates did not call it harmless
     SCREENED = "screened"  # a guess said that the target answers it, so it was not sampled
+    NO_THOUGHT = "no_thought"  # no trace: the response has no thinking span
+    THOUGHT_CUT = "thought_cut"  # no trace: the thought never closed, as the token limit came first
 
 
 @travels
@@ -231,6 +250,216 @@ class OpeningEngine(Engine, Protocol):
     of a request it reads key, messages and nothing else."""
 
     async def open(self, requests: Sequence[GenerationRequest]) -> list[Opening | Failure]: ...
+
+
+class Place(StrEnum):
+    """A token whose state is asked for; found from the real chat template."""
+
+    INSTRUCTION = "instruction"  # t_inst: the last token of the user's text (of the last user turn)
+    POST_INSTRUCTION = "post_instruction"  # t_post-inst: the last token of the whole prompt
+    # The last token before the answer: of the closing think mark and the blank after it; where
+    # there is no thought, the last token of the prompt.
+    BEFORE_ANSWER = "before_answer"
+
+
+class Where(StrEnum):
+    """Which tokens of a row an added direction touches."""
+
+    EVERYWHERE = "everywhere"
+    FROM_PROMPT_END = "from_prompt_end"  # the last token of the prompt and all that come after
+
+
+@travels
+@dataclass(frozen=True, slots=True, eq=False)
+class Direction:
+    """One affine reading of a layer: w . h + b. `layer` counts as in `WhiteBox`; `weight` is
+    float (width,)."""
+
+    layer: int
+    weight: NDArray[np.float32]
+    bias: float = 0.0
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A response as samples keep it. The white box writes it out again in its model's own marks;
+    a thought without an answer counts as cut."""
+
+    reasoning: str | None
+    text: str
+
+
+# All that was generated, with its think marks; or what samples keep of it.
+Response = str | StoredResponse
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class StateRequest:
+    """Hidden states of one chat at `places` of `layers`. A `response` of None reads the prompt
+    alone. `Place.BEFORE_ANSWER` of a response whose thought was cut is a `Failure`."""
+
+    key: str
+    messages: tuple[Message, ...]
+    layers: tuple[int, ...]
+    places: tuple[Place, ...]
+    response: Response | None = None
+
+
+@travels
+@dataclass(frozen=True, slots=True, eq=False)
+class States:
+    """`values` is float32 (layers, places, width), in the order that was asked for."""
+
+    values: NDArray[np.float32]
+    n_tokens: int  # that the pass went over
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class ProjectionRequest:
+    """Every token of a response's thinking span, read along `directions`."""
+
+    key: str
+    messages: tuple[Message, ...]
+    response: Response
+    directions: tuple[Direction, ...]
+
+
+@travels
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """`values` is float32 (directions, T): w . h_j + b of the T tokens from the first of the thought
+    to the last before the answer, closing mark and the blank after it included.
+
+    `tokens` is their text; the first `n_thinking` are thought, the others the closing mark and blank.
+    """
+
+    values: NDArray[np.float32]
+    tokens: tuple[str, ...]
+    n_thinking: int
+    n_tokens: int  # that the pass went over
+
+
+@travels
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadsRequest:
+    """What every attention head writes along `weight` (width,) at `place`."""
+
+    key: str
+    messages: tuple[Message, ...]
+    weight: NDArray[np.float32]
+    place: Place = Place.BEFORE_ANSWER
+    response: Response | None = None
+
+
+@travels
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadContributions:
+    """`values` is float32 (n_layers, n_heads): the signed length of each head's own output (its
+    slice through the output projection, without the bias) along weight / ||weight||. Row i is the
+    block that makes hidden state i + 1."""
+
+    values: NDArray[np.float32]
+    n_tokens: int  # that the pass went over
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class ScaleHead:
+    """Multiplies what one head writes at every token. `layer` and `head` are row and column of
+    `HeadContributions.values`; factor 0 takes the head out, 1 changes nothing."""
+
+    layer: int
+    head: int
+    factor: float
+
+
+@travels
+@dataclass(frozen=True, slots=True, eq=False)
+class AddDirection:
+    """Adds coefficient * vector (width,) to the hidden state `layer`, as `WhiteBox` counts them."""
+
+    layer: int
+    vector: NDArray[np.float32]
+    coefficient: float = 1.0
+    where: Where = Where.EVERYWHERE
+
+
+Intervention = ScaleHead | AddDirection
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class WhiteBoxDescription:
+    """What a white box looks into."""
+
+    engine: EngineDescription
+    n_layers: int
+    n_heads: int
+    width: int
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class TextLogprob:
+    """log p of a plain text (nats), no template: every token but the first, given those before it."""
+
+    logprob_sum: float
+    n_tokens: int  # that have a probability: one fewer than the text has
+
+    @property
+    def perplexity(self) -> float:
+        return math.exp(-self.logprob_sum / self.n_tokens)
+
+
+class WhiteBox(Protocol):
+    """A decoder that can be looked into.
+
+    Layers are counted as transformers' `hidden_states`: 0 is the embeddings, i the output of block
+    i, `n_layers` that of the last block after the final norm. All calls: list in, list out; same
+    length, same order; a failed request is a `Failure` (`no_thought`, `thought_cut` and `empty` say
+    why there is no trace); a dead engine raises `EngineDied`. What a row gets does not depend on the
+    others in its batch. Under `interventions` the model is changed for that call alone.
+
+    Raises, at every call:
+        ConfigError: a layer, head or width that this model does not have.
+    """
+
+    @property
+    def description(self) -> EngineDescription: ...
+
+    @property
+    def n_layers(self) -> int: ...
+
+    @property
+    def n_heads(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    async def states(
+        self, requests: Sequence[StateRequest], interventions: Sequence[Intervention] = ()
+    ) -> list[States | Failure]: ...
+
+    async def project(
+        self, requests: Sequence[ProjectionRequest], interventions: Sequence[Intervention] = ()
+    ) -> list[Projection | Failure]: ...
+
+    async def heads(
+        self, requests: Sequence[HeadsRequest], interventions: Sequence[Intervention] = ()
+    ) -> list[HeadContributions | Failure]: ...
+
+    async def generate(
+        self, requests: Sequence[GenerationRequest], interventions: Sequence[Intervention] = ()
+    ) -> list[Generation | Failure]: ...
+
+    async def logprobs(
+        self, texts: Sequence[str], interventions: Sequence[Intervention] = ()
+    ) -> list[TextLogprob | Failure]: ...
+
+    async def close(self) -> None: ...
 
 
 class Embedder(Protocol):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workers import chat
+from workers import reasoning
 from workers.engines.backoff import FEW_TRIES, MANY_TRIES, ONCE, SOME_TRIES, Trouble
 from workers.interface import OPENING_TOKENS, Failure, FailureKind, Opening, Sample
 
@@ -154,7 +154,7 @@ def samples(replies: Sequence[Reply], first_index: int, neutral: bool) -> list[S
             logprobs = choice.logprobs_of_tokens
             # A probability of 1 may come with a rounding error.
             logprob_sum = None if logprobs is None else min(0.0, sum(logprobs))
-            reasoning, answer = chat.split_reasoning(
+            thought, answer = reasoning.split(
                 choice.message.content or choice.message.refusal or ""
             )
             made.append(
@@ -167,7 +167,7 @@ def samples(replies: Sequence[Reply], first_index: int, neutral: bool) -> list[S
                     sampling_logprob_sum=logprob_sum if neutral else None,
                     reasoning=choice.message.reasoning_content
                     or choice.message.reasoning
-                    or reasoning,
+                    or thought,
                 )
             )
     return made

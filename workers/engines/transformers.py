@@ -8,23 +8,21 @@ batch. `open` is one pass over the prompts, without a cache. It knows chat templ
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 import torch
 
-from workers import chat, local_models
-from workers.engines.device import pick_device, pick_dtype
+from workers import chat
+from workers.engines.loading import Loaded, load
 from workers.engines.sampling import draw, uniforms
 from workers.interface import (
     OPENING_TOKENS,
     Ability,
-    ConfigError,
     EngineDescription,
     EngineDied,
     Failure,
@@ -42,6 +40,7 @@ CPU_BATCH_TOKENS = 16_384
 CUDA_CACHE_SHARE = 0.6
 # Rows that ended are cut out of the cache once they are this share of the batch: cutting copies it.
 _COMPACT_SHARE = 0.125
+_T = TypeVar("_T")
 # What an opening takes of the token budget.
 _ONE_TOKEN = Sampling(max_tokens=1)
 
@@ -97,27 +96,19 @@ class TransformersEngine:
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self._device = pick_device(device)
-        self._dtype = pick_dtype(dtype, self._device)
-        where = local_models.resolve(model)
-        self._tokenizer, self._model = _load(model, where, adapter, self._dtype, self._device)
-        if self._tokenizer.chat_template is None:
-            raise ConfigError(
-                f"target.model: '{model}' has no chat template; name an instruct model"
-            )
+        self._loaded = loaded = load(model, dtype=dtype, device=device, adapter=adapter)
+        self._model, self._tokenizer = loaded.model, loaded.tokenizer
+        self._device, self._dtype = loaded.device, loaded.dtype
+        self._eos, self._pad = loaded.eos, loaded.pad
+        self._context_tokens = loaded.context_tokens
         self._batch_tokens = batch_tokens
-        self._eos = chat.end_ids(self._tokenizer, self._model.generation_config)
-        self._pad = self._tokenizer.pad_token_id
-        if self._pad is None:
-            self._pad = min(self._eos)
-        self._context_tokens = int(self._model.config.get_text_config().max_position_embeddings)
         self._description = EngineDescription(
             engine="transformers",
             model=model,
-            revision=_revision(where, self._model),
+            revision=loaded.revision,
             template=chat.template_hash(self._tokenizer),
             dtype=str(self._dtype).removeprefix("torch."),
-            device=_device_name(self._device),
+            device=loaded.device_name,
             context_tokens=self._context_tokens,
             adapter=adapter,
             abilities=frozenset(
@@ -132,13 +123,26 @@ class TransformersEngine:
     def description(self) -> EngineDescription:
         return self._description
 
+    @property
+    def loaded(self) -> Loaded:
+        """The model itself. Who asks it does so by `in_turn`."""
+        return self._loaded
+
+    @property
+    def closing(self) -> bool:
+        """Whether `close` was called: what works should stop."""
+        return self._closing.is_set()
+
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation | Failure]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self.generate_now, tuple(requests))
+        return await self.in_turn(self.generate_now, tuple(requests))
 
     async def open(self, requests: Sequence[GenerationRequest]) -> list[Opening | Failure]:
+        return await self.in_turn(self.open_now, tuple(requests))
+
+    async def in_turn(self, ask: Callable[..., _T], *arguments: object) -> _T:
+        """`ask(*arguments)` in the one thread that the model is used in, after what came before."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self.open_now, tuple(requests))
+        return await loop.run_in_executor(self._executor, partial(ask, *arguments))
 
     async def close(self) -> None:
         self._closing.set()
@@ -365,13 +369,12 @@ class TransformersEngine:
 
         samples: list[list[Sample]] = [[] for _ in batch]
         for row in rows:
-            samples[row.request].append(self._sample(row))
+            samples[row.request].append(self._sample(row, batch[row.request].ids))
         return [Generation(tuple(s), len(item.ids)) for s, item in zip(samples, batch, strict=True)]
 
-    def _sample(self, row: _Row) -> Sample:
+    def _sample(self, row: _Row, prompt: list[int]) -> Sample:
         content = row.tokens[:-1] if row.stopped else row.tokens
-        text = self._tokenizer.decode(content, skip_special_tokens=True)
-        reasoning, answer = chat.split_reasoning(text)
+        reasoning, answer = chat.response_parts(self._tokenizer, prompt, content)
         return Sample(
             index=row.index,
             text=answer,
@@ -395,40 +398,3 @@ class TransformersEngine:
 
 def _sampling_key(sampling: Sampling) -> tuple[float, float, int, int]:
     return (sampling.temperature, sampling.top_p, sampling.top_k, sampling.max_tokens)
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _load(
-    name: str, where: Path | str, adapter: str | None, dtype: torch.dtype, device: torch.device
-) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
-    from workers.engines import decode_attention
-
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            where, dtype=dtype, trust_remote_code=False, use_safetensors=True
-        )
-        if device.type == "cpu" and model.config._attn_implementation == "sdpa":
-            model.set_attn_implementation(decode_attention.install())
-    except (OSError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise ConfigError(f"target.model: '{name}' cannot be loaded: {first_line}") from error
-    if adapter is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    return tokenizer, model.to(device).eval()
-
-
-def _revision(where: Path | str, model: Any) -> str:
-    if isinstance(where, Path):
-        return local_models.revision(where)
-    return str(getattr(model.config, "_commit_hash", None) or "unknown")

@@ -248,7 +248,7 @@ class VllmEngine:
         outputs = await self._outputs(request.key, ids, partial(self._sampling_params, request))
         if isinstance(outputs, Failure):
             return outputs
-        return self._generation(request, outputs, len(ids))
+        return self._generation(request, outputs, ids)
 
     async def _open(self, request: GenerationRequest) -> Opening | Failure:
         from vllm import SamplingParams
@@ -332,7 +332,7 @@ class VllmEngine:
         )
 
     def _generation(
-        self, request: GenerationRequest, outputs: Sequence[Any], n_prompt_tokens: int
+        self, request: GenerationRequest, outputs: Sequence[Any], ids: Sequence[int]
     ) -> Generation | Failure:
         if request.sampling.temperature == 0.0:
             outputs = list(outputs) * request.n_samples
@@ -342,10 +342,12 @@ class VllmEngine:
                 raise EngineDied("vllm: the engine was closed while it worked")
             return Failure(FailureKind.ENGINE, f"{request.key}: vllm ended the request early")
         samples = (
-            vllm_answers.sample(self._tokenizer, request.first_index + k, output, request.sampling)
+            vllm_answers.sample(
+                self._tokenizer, ids, request.first_index + k, output, request.sampling
+            )
             for k, output in enumerate(outputs)
         )
-        return Generation(tuple(samples), n_prompt_tokens)
+        return Generation(tuple(samples), len(ids))
 
     async def _load_adapter(self, adapter: str) -> Any:
         from vllm.lora.request import LoRARequest

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from workers import chat
 from workers.interface import Sample, Sampling
 
 
-def sample(tokenizer: Any, index: int, output: Any, sampling: Sampling) -> Sample:
+def sample(
+    tokenizer: Any, prompt_ids: Sequence[int], index: int, output: Any, sampling: Sampling
+) -> Sample:
     """One of the outputs of a request; its text without the tokens that end it."""
     tokens = list(output.token_ids)
     content = tokens[:-1] if output.finish_reason == "stop" else tokens
-    text = tokenizer.decode(content, skip_special_tokens=True)
-    reasoning, answer = chat.split_reasoning(text)
+    reasoning, answer = chat.response_parts(tokenizer, prompt_ids, content)
     return Sample(
         index=index,
         text=answer,
