@@ -24,14 +24,17 @@ from sqlalchemy.orm import aliased
 from db import like, lookup
 from db.models import (
     BoundaryPair,
+    Cliff,
     Disagreement,
     Evaluation,
     Prompt,
     Proposal,
     Run,
+    Signature,
     Target,
 )
-from fitness.types import Safety
+from fitness.types import CliffKind, Safety
+from fitness.types import Signature as SignatureValue
 
 E = aliased(Evaluation)
 P = aliased(Proposal)
@@ -40,6 +43,8 @@ R = aliased(Run)
 M = aliased(Target)
 # As the index of these says it, or it would not be used.
 NOT_HARMLESS: ColumnElement[bool] = P.safety != literal_column("'harmless'")
+# Traces without either are no kind to ask for.
+KINDS = (CliffKind.CLIFF.value, CliffKind.INVERSE.value)
 SPELLING: ColumnElement[str] = func.coalesce(P.text, T.text)
 
 
@@ -54,6 +59,8 @@ class Asked:
     like          text that the prompt contains, whatever the case of its (ASCII) letters
     boundary      refused sides of boundary pairs alone
     disagree      prompts on a response to which judges differ
+    kind          cliff or inverse: prompts of whose samples one was traced as such, by some probe
+    signature     over_refused, rightly_refused, rightly_answered or suppressed, by some guard
     refused_by, answered_by   targets that refuse the prompt, each of them, and that answer it, each
                   by the threshold of the run that asked; the rows are those of the refusing targets,
                   where none is named those of the answering ones
@@ -67,6 +74,8 @@ class Asked:
     like: str | None = None
     boundary: bool = False
     disagree: bool = False
+    kind: str | None = None
+    signature: str | None = None
     refused_by: tuple[str, ...] = ()
     answered_by: tuple[str, ...] = ()
 
@@ -83,6 +92,8 @@ class Filters:
     like: str | None
     boundary: bool
     disagree: bool
+    kind: str | None
+    signature: str | None
     refused_by: tuple[tuple[str, ...], ...]
     answered_by: tuple[tuple[str, ...], ...]
 
@@ -90,6 +101,7 @@ class Filters:
     def turned_away(self) -> bool:
         """Whether prompts that were never sampled can be meant."""
         asks_of_samples = self.min_refusal is not None or self.boundary or self.disagree
+        asks_of_samples = asks_of_samples or self.kind is not None or self.signature is not None
         transfer = self.refused_by or self.answered_by
         return self.safety not in (None, Safety.HARMLESS.value) and not (
             asks_of_samples or transfer
@@ -105,6 +117,10 @@ def resolve(connection: Connection, asked: Asked) -> Filters:
         lookup.require_rate(asked.min_refusal)
     if asked.safety is not None:
         lookup.require_known("--safety", asked.safety, [s.value for s in Safety])
+    if asked.kind is not None:
+        lookup.require_known("--kind", asked.kind, KINDS)
+    if asked.signature is not None:
+        lookup.require_known("--signature", asked.signature, [s.value for s in SignatureValue])
     refused = _targets(connection, "--refused-by", asked.refused_by)
     answered = _targets(connection, "--answered-by", asked.answered_by)
     lookup.require_apart(asked.refused_by, refused, answered)
@@ -120,6 +136,8 @@ def resolve(connection: Connection, asked: Asked) -> Filters:
         like=asked.like,
         boundary=asked.boundary,
         disagree=asked.disagree,
+        kind=asked.kind,
+        signature=asked.signature,
         refused_by=refused,
         answered_by=answered,
     )
@@ -156,6 +174,12 @@ def conditions(dialect: str, asked: Filters) -> list[ColumnElement[bool]]:
             BoundaryPair.refused_prompt_id == E.prompt_id,
         )
         found.append(exists().where(*pair))
+    if asked.kind is not None:
+        of_it = (Cliff.target_id == E.target_id, Cliff.prompt_id == E.prompt_id)
+        found.append(exists().where(*of_it, Cliff.kind == asked.kind))
+    if asked.signature is not None:
+        of_it = (Signature.target_id == E.target_id, Signature.prompt_id == E.prompt_id)
+        found.append(exists().where(*of_it, Signature.signature == asked.signature))
     # What is answered first: the row itself is one that is refused, as a rule.
     found += [_on_another(each, refused=False) for each in asked.answered_by]
     found += [_on_another(each, refused=True) for each in asked.refused_by]

@@ -16,7 +16,7 @@ from evo.types import FAMILIES, TACTIC, Strategy
 from workers.interface import ConfigError
 
 SORTS = ("fitness", "refusal", "novelty")
-QUERY_SORTS = (*SORTS, "cliff")
+QUERY_SORTS = (*SORTS, "cliff", "inverse-cliff")
 
 
 def find_run(connection: Connection, run: str) -> str:

@@ -342,7 +342,8 @@ class Disagreement(Base):
 
 
 class Cliff(Base):
-    """How a refusal score ran over the thinking of one sample, by one probe in one version."""
+    """How a refusal score ran over the thinking of one sample, by one probe in one version; see
+    `fitness.types.CliffTrace`. What could not be traced is in `untraced`, never here."""
 
     __tablename__ = "cliffs"
     __table_args__ = (
@@ -353,6 +354,7 @@ class Cliff(Base):
         CheckConstraint("kind IN ('cliff', 'inverse', 'none')", "kind"),
         Index("ix_cliffs_cliff", sql("cliff DESC"), "prompt_id"),
         Index(None, "prompt_id"),
+        Index(None, "kind", "prompt_id"),
     )
 
     target_id: Mapped[str] = mapped_column(String(16), primary_key=True)
@@ -366,6 +368,56 @@ class Cliff(Base):
     position: Mapped[int | None]  # token of the thinking at which the score falls; NULL: nowhere
     n_tokens: Mapped[int]  # of the thinking
     kind: Mapped[str] = mapped_column(String(16))
+    # Mean score of the top fifth of the thinking tokens. NULL, as `scores`: of a trace that was stored
+    # before these were kept.
+    plateau_top: Mapped[float | None]
+    # The trace: float32, little-endian, one score for each token of the thinking and then for those
+    # from its closing mark to the last one before the answer.
+    scores: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class Untraced(Base):
+    """A sample that a probe could not trace, and why. It is in `cliffs` or here, never in both."""
+
+    __tablename__ = "untraced"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["target_id", "prompt_id", "sample_index"],
+            ["samples.target_id", "samples.prompt_id", "samples.sample_index"],
+        ),
+    )
+
+    target_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sample_index: Mapped[int] = mapped_column(primary_key=True)
+    probe: Mapped[str] = mapped_column(String(120), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    reason: Mapped[str] = mapped_column(AnyText)
+
+
+class Signature(Base):
+    """What a target thinks of a prompt and means to do with it, by its hidden states and one guard in
+    one version; see `fitness.types.Signed`."""
+
+    __tablename__ = "signatures"
+    __table_args__ = (
+        CheckConstraint(
+            "signature IN ('over_refused', 'rightly_refused', 'rightly_answered', 'suppressed')",
+            "signature",
+        ),
+        Index(None, "signature", "prompt_id"),
+        Index(None, "prompt_id"),
+    )
+
+    target_id: Mapped[str] = mapped_column(ForeignKey("targets.target_id"), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"), primary_key=True)
+    guard: Mapped[str] = mapped_column(String(120), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    delta_harmful: Mapped[float]  # -2 to 2; of at least the guard's threshold: thought harmful
+    delta_refuse: Mapped[float]  # -2 to 2; above 0: means to refuse
+    # Of the samples that the signature goes by. NULL: by what the target means to do, `delta_refuse`.
+    refusal_rate: Mapped[float | None]
+    signature: Mapped[str] = mapped_column(String(24))
 
 
 class GateDecision(Base):

@@ -55,12 +55,16 @@ def by_nearness(
         k = min(plan.FEW, k * _MORE)
 
 
-def by_cliff(connection: Connection, asked: Filters, limit: int | None) -> Iterator[Placed]:
-    """By the deepest cliff of the target's samples; rows without any come last, the fittest first."""
+def by_cliff(
+    connection: Connection, asked: Filters, limit: int | None, *, inverse: bool = False
+) -> Iterator[Placed]:
+    """By the deepest cliff of the target's samples, or by the highest inverse one (what the score rises
+    by: the cliff's negative); rows without any come last, the fittest first."""
     met: set[tuple[str, str]] = set()
+    depth = -Cliff.cliff if inverse else Cliff.cliff
     deepest = connection.execute(
-        select(Cliff.target_id, Cliff.prompt_id, Cliff.cliff)
-        .order_by(Cliff.cliff.desc(), Cliff.prompt_id)
+        select(Cliff.target_id, Cliff.prompt_id, depth)
+        .order_by(Cliff.cliff.asc() if inverse else Cliff.cliff.desc(), Cliff.prompt_id)
         .execution_options(**plan.STREAMED)
     )
     given = 0

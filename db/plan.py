@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, Select, func, literal_column, null, sele
 
 from db import like
 from db.filters import NOT_HARMLESS, SPELLING, E, Filters, M, P, R, T, conditions, turned_away
-from db.models import BoundaryPair, Disagreement, Evaluation
+from db.models import BoundaryPair, Cliff, Disagreement, Evaluation, Signature
 from fitness.types import Safety
 
 # Rows that are sorted rather than come in order: about as many as a walk would look at for the same.
@@ -201,6 +201,10 @@ def _few_ids(connection: Connection, asked: Filters) -> list[str] | None:
         tables.append(select(Disagreement.prompt_id))
     if asked.boundary:
         tables.append(select(BoundaryPair.refused_prompt_id))
+    if asked.kind is not None:
+        tables.append(select(Cliff.prompt_id).where(Cliff.kind == asked.kind))
+    if asked.signature is not None:
+        tables.append(select(Signature.prompt_id).where(Signature.signature == asked.signature))
     for targets in (*asked.refused_by, *asked.answered_by):
         tables.append(select(Evaluation.prompt_id).where(Evaluation.target_id.in_(targets)))
     for statement in tables:

@@ -58,6 +58,7 @@ class Query:
         novelty            mean cosine distance to the five nearest others among the fittest
                            `orders.NOVEL_AMONG` of the result; the rest is left out
         cliff              the deepest refusal cliff in the thinking over the target's samples
+        inverse-cliff      the highest inverse one: how far the score rises above its plateau
         """
         return replace(self, sort=by)
 
@@ -107,7 +108,8 @@ class Query:
         """The column that the sort adds."""
         if self.nearest is not None:
             return "cosine"
-        return self.sort if self.sort in ("novelty", "cliff") else None
+        added = self.sort in ("novelty", "cliff", "inverse-cliff")
+        return self.sort.replace("-", "_") if added else None
 
     def _rows(self, connection: Connection) -> Iterator[dict[str, Any]]:
         asked = resolve(connection, self.asked)
@@ -115,8 +117,9 @@ class Query:
             found = orders.by_nearness(connection, asked, self.nearest, self.n)
         elif self.sort == "novelty":
             found = orders.by_novelty(connection, asked)
-        elif self.sort == "cliff":
-            found = orders.by_cliff(connection, asked, self.n)
+        elif self.sort in ("cliff", "inverse-cliff"):
+            inverse = self.sort == "inverse-cliff"
+            found = orders.by_cliff(connection, asked, self.n, inverse=inverse)
         else:
             found = orders.by_column(connection, asked, self.sort, self.n)
         size = _BATCH if self.n is None else min(_BATCH, self.n)

@@ -48,6 +48,7 @@ from db.models import (
     GateDecision,
     Run,
     Sample,
+    Untraced,
     Verdict,
 )
 from db.safety import HUMAN
@@ -106,7 +107,7 @@ def forget(connection: Connection, now: datetime, every_run: Keep | None = None)
     _make_tables(connection)
     connection.execute(insert(_FORGETTABLE), rows)
     connection.execute(insert(_DOOMED).from_select(["target_id", "prompt_id"], _doomed()))
-    for child in (Disagreement, Verdict):
+    for child in (Disagreement, Untraced, Verdict):
         connection.execute(delete(child).where(_is_doomed(child)))
     forgotten = connection.execute(delete(Sample).where(_is_doomed(Sample))).rowcount
     for made in (_FORGETTABLE, _DOOMED):

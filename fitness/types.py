@@ -89,6 +89,85 @@ class Judge(Protocol):
     async def judge(self, inputs: Sequence[JudgeInput]) -> list[Verdict]: ...
 
 
+class CliffKind(StrEnum):
+    """How a refusal score ran over a thought; `fitness.cliff.course` has the rule."""
+
+    CLIFF = "cliff"  # meant to refuse, and then did not
+    INVERSE = "inverse"  # meant to answer, and then refused
+    NONE = "none"
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class CliffTrace:
+    """How the refusal score of one probe in one version ran over one sample's thought.
+
+    scores       float32, little-endian, one in [0, 1] for each token: the `n_tokens` of the thinking,
+                 then those of its closing mark up to the last one before the answer
+    plateau      the largest over the thinking, plateau_top the mean of its top fifth
+    final        the last score
+    position     the token at which the score falls (of a cliff) or rises (of an inverse one)
+    """
+
+    probe: str
+    version: str
+    scores: bytes
+    n_tokens: int
+    plateau: float
+    plateau_top: float
+    final: float
+    kind: CliffKind
+    position: int | None
+
+    def __post_init__(self) -> None:
+        for name in ("plateau", "plateau_top", "final"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if not 1 <= self.n_tokens <= len(self.scores) // 4 or len(self.scores) % 4:
+            raise ValueError(f"{self.n_tokens} tokens, but {len(self.scores)} bytes of scores")
+
+    @property
+    def cliff(self) -> float:
+        """plateau - final, in [-1, 1]; below 0 the score rises."""
+        return self.plateau - self.final
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class NoTrace:
+    """A sample that a probe could not trace, and why. Never a number."""
+
+    probe: str
+    version: str
+    reason: str
+
+
+class Signature(StrEnum):
+    """What belief and refusal together say of one prompt on one target (arXiv 2507.11878)."""
+
+    OVER_REFUSED = "over_refused"  # thought harmless, refused
+    RIGHTLY_REFUSED = "rightly_refused"  # thought harmful, refused
+    RIGHTLY_ANSWERED = "rightly_answered"  # thought harmless, answered
+    SUPPRESSED = "suppressed"  # thought harmful, answered all the same
+
+
+@travels
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The signature of one prompt on one target by one guard in one version; see `fitness.directions`.
+
+    delta_harmful, delta_refuse  in [-2, 2], the mean over layers of two cosines' difference
+    refusal_rate  of the samples that the signature goes by; None: it goes by `delta_refuse`
+    """
+
+    guard: str
+    version: str
+    delta_harmful: float
+    delta_refuse: float
+    refusal_rate: float | None
+    signature: Signature
+
+
 class Safety(StrEnum):
     """The three outcomes of a safety gate. Only harmless prompts are searched on and exported."""
 

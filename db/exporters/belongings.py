@@ -49,11 +49,13 @@ class CliffRow(NamedTuple):
     probe: str
     version: str
     plateau: float
+    plateau_top: float | None
     final: float
     cliff: float
     position: int | None
     n_tokens: int
     kind: str
+    scores: bytes | None
 
 
 def seeds(connection: Connection, prompt_ids: Collection[str | None]) -> dict[str, SeedRow]:

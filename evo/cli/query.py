@@ -49,6 +49,8 @@ _QUERY = """Examples:
 
   evocliff query --disagree --json        (responses on which judges, or people, differ)
 
+  evocliff query --kind inverse --sort inverse-cliff        (thought to answer, then refused)
+
   evocliff query --run quickstart --csv > found.csv
 
   evocliff query --run quickstart --boundary        (pairs that `evocliff boundary` found)
@@ -66,6 +68,7 @@ class Sort(StrEnum):
     REFUSAL = "refusal"
     NOVELTY = "novelty"
     CLIFF = "cliff"
+    INVERSE_CLIFF = "inverse-cliff"
 
 
 def register(app: typer.Typer) -> None:
@@ -85,6 +88,15 @@ def query(
     disagree: Annotated[
         bool, typer.Option("--disagree", help="Prompts on a response to which judges differ.")
     ] = False,
+    kind: Annotated[
+        str | None, typer.Option(help="cliff or inverse: with such a trace of a probe.")
+    ] = None,
+    signature: Annotated[
+        str | None,
+        typer.Option(
+            help="over_refused, rightly_refused, rightly_answered or suppressed, by a guard."
+        ),
+    ] = None,
     refused_by: Annotated[
         list[str] | None,
         typer.Option(metavar="MODEL", help="Refused by this target; give it again for more."),
@@ -126,6 +138,8 @@ def query(
         safety=safety,
         like=like,
         disagree=disagree,
+        kind=kind,
+        signature=signature,
         refused_by=tuple(refused_by or ()),
         answered_by=tuple(answered_by or ()),
     )
@@ -160,7 +174,7 @@ def query(
 def _table(rows: Sequence[Mapping[str, Any]], sort: str) -> None:
     columns = ["prompt_id", "refusal_rate", "fitness", "n_samples", "strategy", "prompt"]
     if sort not in ("fitness", "refusal"):
-        columns.insert(3, sort)
+        columns.insert(3, sort.replace("-", "_"))
     if any(row["fitness_terms"] == "refusal" for row in rows):
         columns.insert(-3, "fitness_terms")
     if any(row["safety"] != "harmless" for row in rows):
