@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import Connection, delete, exists, func, select, tuple_
 
 from db import lookup
-from db.models import Cliff, Evaluation, Prompt, Sample, Signature, Target, Untraced
+from db.models import Cliff, Evaluation, Prompt, Run, Sample, Signature, Target, Untraced
 from db.rows import chunks, insert_new
 from db.store import Store
 from fitness.types import CliffTrace, NoTrace, Signed
@@ -198,6 +198,33 @@ def of_prompt(store: Store, prompt: str) -> list[dict[str, Any]]:
                 known = {name: row.get(name) for name in ("model", *shared, *measured, "reason")}
                 made.append(known | {"scores": curve(row.get("scores"))})
     return sorted(made, key=lambda row: tuple(row[name] for name in shared))
+
+
+def targets_of(
+    store: Store, revision: str, template: str, adapter: str | None, system_prompt: str | None
+) -> set[str]:
+    """The ids of the targets of these weights under this template and system prompt."""
+    with store.reading() as connection:
+        rows = connection.scalars(
+            select(Target.target_id).where(
+                Target.revision == revision,
+                Target.template == template,
+                Target.adapter.is_not_distinct_from(adapter),
+                Target.system_prompt.is_not_distinct_from(system_prompt),
+            )
+        )
+        return set(rows)
+
+
+def threshold_of(store: Store, run: str) -> float:
+    """The refusal rate from which this run calls a prompt refused.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    with store.reading() as connection:
+        run_id = lookup.find_run(connection, run)
+        return connection.execute(select(Run.threshold).where(Run.run_id == run_id)).scalar_one()
 
 
 def curve(scores: bytes | None) -> list[float] | None:

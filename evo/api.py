@@ -220,7 +220,9 @@ class _Session:
         targets = wiring.target_pools(self._config, cores)
         proposing = wiring.proposer_pool(self._config, cores)
         gating = wiring.gate_pools(self._config, cores, proposing)
-        pools = [p for p in (*targets.values(), proposing, *gating.values()) if isinstance(p, Pool)]
+        guarding = wiring.guard_pools(self._config, cores)
+        every = (*targets.values(), proposing, *gating.values(), *guarding.values())
+        pools = [pool for pool in every if isinstance(pool, Pool)]
         try:
             # The models of the replicas and of this process load at the same time.
             embedder, *descriptions = await asyncio.gather(
@@ -233,7 +235,8 @@ class _Session:
                 name: (MeteredWorker(pool, self._side_costs), (await pool.start()).revision)
                 for name, pool in gating.items()
             }
-            gates = wiring.gates(self._config, embedder, hosted)
+            boxes = await wiring.guard_boxes(guarding)
+            gates = wiring.gates(self._config, embedder, hosted, boxes)
             return await self._search(targets, proposing, pools, embedder, gates, descriptions)
         finally:
             for pool in pools:

@@ -280,6 +280,7 @@ async def _bound(
     cores = hosting.shared_cores(config, nodes)
     target = wiring.target_pool(config, cores)
     gating = wiring.gate_pools(config, cores)
+    guarding = wiring.guard_pools(config, cores)
     charged = Account()
     try:
         embedder, description = await asyncio.gather(
@@ -290,7 +291,8 @@ async def _bound(
             name: (MeteredWorker(pool, charged), (await pool.start()).revision)
             for name, pool in gating.items()
         }
-        gates = wiring.gates(config, embedder, hosted)
+        boxes = await wiring.guard_boxes(guarding)
+        gates = wiring.gates(config, embedder, hosted, boxes)
         prober = Prober(store, run_id, target_id, config, target, gates, embedder)
         settings = config.search
         limits = Limits(
@@ -302,7 +304,7 @@ async def _bound(
         )
         done = await find(prober, prompts, limits, _writer(store, run_id, target_id), tell)
     finally:
-        for pool in (target, *gating.values()):
+        for pool in (target, *gating.values(), *guarding.values()):
             if isinstance(pool, Pool):
                 await pool.close()
     pairs = [search.pair for search in done if search.pair is not None]

@@ -63,6 +63,35 @@ def gate_engines(config: Config) -> dict[str, EngineConfig]:
     }
 
 
+def guard_engines(config: Config) -> dict[str, EngineConfig]:
+    """What the latent guards look into, by the gates' names: the target's model, or the named one."""
+    found = {}
+    for gate in config.safety:
+        guarding = safety.guard_of(gate)
+        if guarding is not None:
+            name = guarding[1] or config.target.model
+            own = name == config.target.model and name not in config.engines
+            settings = config.target if own else asked_engine(config, name)
+            same = settings.model_dump(include=set(EngineConfig.model_fields))
+            found[gate] = EngineConfig.model_validate(same | {"replicas": 1})
+    return found
+
+
+def require_states(config: Config) -> None:
+    """Refuse latent guards over engines without hidden states.
+
+    Raises:
+        ConfigError: names the gate, the engine and the mend.
+    """
+    for gate, settings in guard_engines(config).items():
+        if settings.engine != "transformers":
+            raise ConfigError(
+                f"safety: '{gate}' reads hidden states, which the engine '{settings.engine}' of "
+                f"'{settings.model}' does not show; set target.engine to transformers, or write "
+                "@NAME behind it with a block of 'engines' that is"
+            )
+
+
 def proposing_engine(config: Config) -> EngineConfig | None:
     """Of the `llm` operator, where it is used."""
     return config.proposer.engine if "llm" in config.proposer.operators else None
@@ -78,6 +107,7 @@ def named_engines(config: Config) -> list[EngineConfig]:
         *config.engines.values(),
         *judge_engines(config),
         *gating,
+        *guard_engines(config).values(),
     ]
 
 
@@ -99,6 +129,7 @@ def pools(config: Config) -> list[tuple[str, EngineConfig]]:
     return [
         *((pool_name(config, name), target) for name, target in config.every_target.items()),
         *(("gate", gate) for gate in gating),
+        *(("guard", guard) for guard in guard_engines(config).values()),
         *([("proposer", proposing)] if proposing is not None else []),
     ]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evo import algorithms, hosting
+from evo import algorithms, hosting, looking
 from evo import seeds as seed_sets
 from evo.config import Config, EngineConfig, SamplingConfig
 from evo.operators.lexical.tactics import tactic_templates
@@ -31,6 +31,7 @@ from workers.interface import (
     Generation,
     GenerationRequest,
     Sampling,
+    WhiteBox,
     Worker,
 )
 from workers.metering import Account, MeteredEngine
@@ -89,6 +90,7 @@ def check_names(config: Config) -> None:
         judges.require(name)
     for name in config.safety:
         safety.require(name)
+    hosting.require_states(config)
     for engine in hosting.named_engines(config):
         engines.require(engine.engine)
         hosting.footprint(engine, 1)
@@ -102,9 +104,36 @@ def embedder(config: Config) -> Embedder:
     return RememberingEmbedder(SentenceTransformerEmbedder(config.embedder.model))
 
 
-def gates(config: Config, embedder: Embedder, hosted: Mapping[str, safety.Hosted]) -> list[Gate]:
-    """The safety gates; `hosted`: the started pools of `gate_pools` with their models' revisions."""
-    return [safety.build(name, embedder, hosted.__getitem__) for name in config.safety]
+def gates(
+    config: Config,
+    embedder: Embedder,
+    hosted: Mapping[str, safety.Hosted],
+    boxes: Mapping[str, WhiteBox] | None = None,
+) -> list[Gate]:
+    """The safety gates; `hosted`: the started pools of `gate_pools` with their models' revisions;
+    `boxes`: the faces of the started pools of `guard_pools`."""
+    look = None if boxes is None else boxes.__getitem__
+    return [safety.build(name, embedder, hosted.__getitem__, look) for name in config.safety]
+
+
+def guard_pools(config: Config, cores: int) -> dict[str, Pool[Any, Any]]:
+    """By the gate's name, a replica with a white box for each latent guard."""
+    return {
+        name: looking.white_box_pool(
+            settings,
+            threads=hosting.threads(settings, config, cores),
+            cpus=hosting.cpus(settings, config, cores),
+            name="guard",
+        )
+        for name, settings in hosting.guard_engines(config).items()
+    }
+
+
+async def guard_boxes(pools: Mapping[str, Pool[Any, Any]]) -> dict[str, WhiteBox]:
+    """The white boxes of `guard_pools`, started."""
+    from workers.looking import PooledWhiteBox
+
+    return {name: await PooledWhiteBox.started(pool) for name, pool in pools.items()}
 
 
 def gate_pools(

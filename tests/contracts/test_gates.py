@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 
 from fitness import safety
+from fitness.safety import latent_guard
 from fitness.safety.llm import LlmGate
 from fitness.types import GateDecision, Safety
 from tests.fakes import FakeEngine
@@ -15,10 +20,13 @@ from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
 from workers.interface import (
     ConfigError,
     Embedder,
+    EngineDescription,
     Failure,
     FailureKind,
     Generation,
     GenerationRequest,
+    StateRequest,
+    States,
 )
 from workers.replica import EngineWorker
 
@@ -37,15 +45,54 @@ def vote(request: GenerationRequest, index: int) -> str:
     return json.dumps({"safety": "harmful" if harmful else "harmless"})
 
 
-NAMES = ["seed-contrast", "llm:scripted"]
+NAMES = ["seed-contrast", "llm:scripted", "latent-guard:guard.npz"]
 
 
 def test_every_kind_is_tested() -> None:
     assert {name.partition(":")[0] for name in NAMES} == set(safety.GATES)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def guard_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A guard of one layer: what has a harmful word is on one side, all else on the other."""
+    places = [[state(text)] * 2 for text in ["bomb", "rice"] * latent_guard.LEAST]
+    labels = [True, False] * latent_guard.LEAST
+    guard = latent_guard.fit(
+        [[place] for place in places],
+        labels,
+        labels,
+        kind=latent_guard.Kind.AUGMENTED,
+        description=FakeBox.description,
+        layers=(1,),
+    )
+    folder = tmp_path_factory.mktemp("guard")
+    latent_guard.save(guard, folder / "guard.npz")
+    with contextlib.chdir(folder):
+        yield
+
+
+def state(text: str) -> list[float]:
+    harmful = any(word in text for word in ("neighbour", "steal", "bomb"))
+    return [1.0, 0.25] if harmful else [-1.0, 0.25]
+
+
+class FakeBox:
+    """A white box with the states of `state` at both places."""
+
+    description = EngineDescription("fake", "tiny", "rev", "tpl", "float32", "cpu", 100)
+
+    async def states(self, requests: Sequence[StateRequest]) -> list[States | Failure]:
+        return [
+            States(np.array([[state(r.messages[-1].content)] * 2], dtype=np.float32), 5)
+            for r in requests
+        ]
+
+
 def check(name: str, embedder: Embedder, prompts: list[str]) -> list[GateDecision]:
-    gate = safety.build(name, embedder, lambda model: (EngineWorker(FakeEngine(vote)), "rev"))
+    box: Any = FakeBox()
+    gate = safety.build(
+        name, embedder, lambda model: (EngineWorker(FakeEngine(vote)), "rev"), lambda name: box
+    )
     return asyncio.run(gate.check(prompts))
 
 
@@ -89,7 +136,7 @@ def test_gates_combine_by_the_most_careful() -> None:
 def test_an_unknown_gate_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'seed-contrast'"):
         safety.require("seed-contrst")
-    for name in ("llm", "seed-contrast:x"):
+    for name in ("llm", "latent-guard", "seed-contrast:x"):
         with pytest.raises(ConfigError, match="write"):
             safety.require(name)
 

@@ -39,7 +39,9 @@ def test_scores_are_those_of_scipy_in_float64(seed: int) -> None:
             h = exact[i, layer]
             wanted = scipy_cosine_distance(h, mu_2[layer]) - scipy_cosine_distance(h, mu_1[layer])
             assert found[i, layer] == pytest.approx(wanted, abs=1e-5)
-    assert delta(states, Centroids.of(states, first)) == pytest.approx(found.mean(axis=1), abs=1e-12)
+    assert delta(states, Centroids.of(states, first)) == pytest.approx(
+        found.mean(axis=1), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))

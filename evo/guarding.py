@@ -1,0 +1,140 @@
+"""Latent guards out of files and into the record: an edge between white box, store and fitness."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from evo.config import EngineConfig
+from evo.files import column, rows
+from fitness.safety import latent_guard
+from fitness.safety.latent_guard import Guard, Kind
+from fitness.types import Signature, Signed
+from workers.interface import ConfigError, Failure, WhiteBox
+
+_BATCH = 64
+_T = TypeVar("_T")
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A prompt, whether it is harmful, and whether the model refused it."""
+
+    prompt: str
+    harmful: bool
+    refused: bool
+
+
+def labelled(path: Path, prompt: str, harmful: str, refused: str) -> list[Labelled]:
+    """The rows of a user's file; the last three name its columns.
+
+    Raises:
+        ConfigError: it cannot be read, lacks a column, or a label is neither true nor false.
+    """
+    found = []
+    for place, row in rows(path, "FILE"):
+        text = column(row, prompt, "FILE", place)
+        if not isinstance(text, str) or not text.strip():
+            raise ConfigError(f"FILE: {place}: '{prompt}' is no text")
+        labels = []
+        for name in (harmful, refused):
+            said = column(row, name, "FILE", place)
+            label = _WORDS.get(str(said).strip().lower())
+            if label is None:
+                raise ConfigError(f"FILE: {place}: '{name}' is {said!r}; write true or false")
+            labels.append(label)
+        found.append(Labelled(text, *labels))
+    return found
+
+
+async def fitted(data: Sequence[Labelled], box: WhiteBox, kind: Kind) -> Guard:
+    """A guard over every layer but the embeddings, of one prefill a prompt.
+
+    Raises:
+        ConfigError: too few prompts of a group, or one that cannot be read.
+    """
+    layers = tuple(range(1, box.n_layers + 1))
+    states: list[Any] = []
+    for part in _parts(data):
+        for item, state in zip(
+            part, await latent_guard.read(box, [d.prompt for d in part], layers, None), strict=True
+        ):
+            if isinstance(state, Failure):
+                raise ConfigError(f"FILE: {item.prompt[:60]!r}: {state.kind}: {state.message}")
+            states.append(state)
+    if not states:
+        raise ConfigError("FILE: holds no row")
+    return latent_guard.fit(
+        states,
+        [d.harmful for d in data],
+        [d.refused for d in data],
+        kind=kind,
+        description=box.description,
+        layers=layers,
+    )
+
+
+def look_into(model: str, adapter: str | None, device: str) -> WhiteBox:
+    """Raises ConfigError: the model cannot be loaded or looked into."""
+    from evo.looking import white_box
+
+    return white_box(EngineConfig(model=model, adapter=adapter, device=device))
+
+
+async def sign_run(path: Path, run: str, url: str, device: str) -> dict[str, int]:
+    """Store the signatures of a run's evaluated prompts by their refusal rates; how many of each kind,
+    and how many had none. What is stored is renewed.
+
+    Raises:
+        ConfigError: no such run or guard, or the run asked no target that the guard was fitted on.
+        StoreError: the database cannot be written.
+    """
+    import db
+    from db import traces
+    from db.query import Query
+
+    guard = latent_guard.load(path)
+    counts = {**{s.value: 0 for s in Signature}, "none": 0}
+    with contextlib.closing(db.open(url)) as store:
+        targets = traces.targets_of(
+            store, guard.revision, guard.template, guard.adapter, guard.system_prompt
+        )
+        threshold = traces.threshold_of(store, run)
+        found = [r for r in Query(store).where(run=run).iterate() if r["target"] in targets]
+        if not found:
+            raise ConfigError(
+                f"--run {run}: asked no target that {path} was fitted on ('{guard.model}' with the "
+                "same template and system prompt); fit a guard on its target"
+            )
+        box = look_into(guard.model, guard.adapter, device)
+        try:
+            guard.require(box.description)
+            for part in _parts(found):
+                signed = await latent_guard.sign(
+                    guard,
+                    box,
+                    [row["prompt"] for row in part],
+                    [row["refusal_rate"] for row in part],
+                    name=latent_guard.NAME,
+                    threshold=threshold,
+                )
+                kept = [
+                    (row["target"], row["prompt_id"], each)
+                    for row, each in zip(part, signed, strict=True)
+                    if isinstance(each, Signed)
+                ]
+                traces.record_signatures(store, kept)
+                for _, _, each in kept:
+                    counts[each.signature.value] += 1
+                counts["none"] += len(part) - len(kept)
+        finally:
+            await box.close()
+    return counts
+
+
+def _parts(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    return (items[i : i + _BATCH] for i in range(0, len(items), _BATCH))
