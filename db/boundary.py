@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.orm import aliased
 
-from db import found, lookup, safety
+from db import found, lookup, safety, summaries
 from db.found import Found
 from db.holder import is_alive
 from db.like import contains
@@ -160,6 +160,7 @@ def put_decided(
         )
         insert_new(connection, GateDecision, rows)
         safety.refresh(connection, list(decisions))
+        summaries.drop_of_prompts(connection, list(decisions))
 
 
 def put_probed(store: Store, run_id: str, target_id: str, probed: Sequence[Probed]) -> None:
@@ -175,6 +176,7 @@ def put_probed(store: Store, run_id: str, target_id: str, probed: Sequence[Probe
     ]
     with store.writing() as connection:
         write_samples(connection, run_id, target_id, outcomes)
+        summaries.drop(connection, [run_id])
 
 
 def put_pairs(store: Store, run_id: str, target_id: str, pairs: Sequence[Pair]) -> None:
@@ -192,6 +194,7 @@ def put_pairs(store: Store, run_id: str, target_id: str, pairs: Sequence[Pair]) 
         for p in pairs
     ]
     with store.writing() as connection:
+        summaries.drop(connection, [run_id])
         for pair in pairs:
             same = (
                 BoundaryPair.target_id == target_id,

@@ -130,9 +130,9 @@ def over_refusals(connection: Connection, run_id: str | None = None) -> list[Fou
     return [f for f in rows if f.is_over_refusal]
 
 
-def n_over_refusals(connection: Connection) -> dict[str, int]:
-    """How many over-refusals each run has, seeds left out; counted by an index, but for runs over
-    several targets."""
+def n_over_refusals(connection: Connection, run_ids: Sequence[str]) -> dict[str, int]:
+    """How many over-refusals each of these runs has, seeds left out; counted by an index, but for runs
+    over several targets."""
     rows = connection.execute(
         select(Run.run_id, func.count())
         .join(Evaluation, Evaluation.run_id == Run.run_id)
@@ -141,12 +141,14 @@ def n_over_refusals(connection: Connection) -> dict[str, int]:
             Evaluation.safety == Safety.HARMLESS.value,
             Evaluation.strategy != Strategy.SEED.value,
             Evaluation.refusal_rate >= Run.threshold,
+            Run.run_id.in_(run_ids),
         )
         .with_hint(Evaluation, "INDEXED BY ix_evaluations_tally", "sqlite")
         .group_by(Run.run_id)
     )
     found = {run_id: n for run_id, n in rows}  # noqa: C416
-    for run_id in [r for r, f in run_facts(connection).items() if f.over is not None]:
+    several = [r for r, f in run_facts(connection).items() if f.over is not None]
+    for run_id in set(several).intersection(run_ids):
         found[run_id] = sum(not f.is_seed for f in over_refusals(connection, run_id))
     return found
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, select
 
-from db import disagree, safety
+from db import disagree, safety, summaries
 from db import found as finding
 from db.found import Found
 from db.models import GateDecision, Prompt, Sample, Verdict, utc_now
@@ -217,6 +217,7 @@ def _take_back(connection: Connection, label: Label) -> None:
 
 def _follow(connection: Connection, labels: Sequence[Label]) -> None:
     """Make right what follows from decisions and verdicts."""
+    summaries.drop_of_prompts(connection, {label.prompt_id for label in labels})
     safety.refresh(connection, [label.prompt_id for label in labels if not label.is_of_response])
     said = [(x.target_id, x.prompt_id, x.sample_index) for x in labels]
     disagree.refresh(connection, [(t, p, i) for t, p, i in said if t is not None and i is not None])

@@ -40,10 +40,10 @@ def lineage(store: Store, prompt: str, run: str | None = None) -> dict[str, Any]
         ancestors: list[dict[str, Any]] = []
         met, generation = {prompt_id}, [prompt_id]
         while generation:
-            tree.read(generation)
             above = [p for child in generation for p in tree.parents(child)]
             generation = [p for p in dict.fromkeys(above) if p not in met]
             met.update(generation)
+            tree.read(generation)  # at once, not each by itself
             ancestors += [tree.node(p) for p in generation]
         generations: list[list[dict[str, Any]]] = []
         met, generation = {prompt_id}, [prompt_id]

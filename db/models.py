@@ -92,6 +92,16 @@ class Run(Base):
     heartbeat_at: Mapped[datetime | None] = mapped_column(DateTime)
 
 
+class RunSummary(Base):
+    """What `show RUN` says of a run that has ended: see `db.summaries`."""
+
+    __tablename__ = "run_summaries"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"), primary_key=True)
+    form: Mapped[int]  # another one: of another version, and reckoned anew
+    summary: Mapped[str] = mapped_column(Text)  # JSON
+
+
 class Replica(Base):
     """A replica of a run as the last heartbeat of its last life saw it; see
     `workers.status.ReplicaStatus`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, and_, func, select
 
-from db import boundary, course, found, lookup
+from db import boundary, course, found, lookup, summaries
 from db.filters import Asked
 from db.holder import is_alive
 from db.lineage import lineage as lineage
@@ -39,8 +39,9 @@ def find_run(store: Store, run: str) -> str:
 def runs(store: Store) -> list[dict[str, Any]]:
     """Every run, newest last: run (its id), name, status, started (UTC), over_refusals."""
     with store.reading() as connection:
-        hits = found.n_over_refusals(connection)
         rows = connection.execute(select(Run.__table__).order_by(Run.started_at, Run.run_id)).all()
+        hits = {run: told["over_refusals"] for run, told in summaries.all_kept(connection).items()}
+        hits |= found.n_over_refusals(connection, [r.run_id for r in rows if r.run_id not in hits])
     return [
         {
             "run": row.run_id,
@@ -70,83 +71,88 @@ def run_summary(store: Store, run: str) -> dict[str, Any]:
     """
     with store.reading() as connection:
         run_id = lookup.find_run(connection, run)
-        row = connection.execute(select(Run.__table__).where(Run.run_id == run_id)).one()
-        newest = Evaluation.is_superseded.is_(False)
-        each = (  # one row for each evaluation, however many targets it has
-            select(
-                func.sum(Evaluation.target_tokens).label("target_tokens"),
-                func.sum(Evaluation.prompt_tokens).label("prompt_tokens"),
-                func.sum(Evaluation.n_unscored).filter(newest).label("n_unscored"),
-                func.sum(Evaluation.n_new).label("n_new"),
-                func.count()
-                .filter(newest, Evaluation.confidence.is_(None))
-                .label("without_confidence"),
-                func.max(Evaluation.fitness).filter(newest).label("fitness"),
-            )
-            .where(Evaluation.run_id == run_id)
-            .group_by(Evaluation.proposal_index)
-            .subquery()
+        return summaries.kept(connection, run_id) or reckon(connection, run_id)
+
+
+def reckon(connection: Connection, run_id: str) -> dict[str, Any]:
+    """`run_summary` from the rows themselves."""
+    row = connection.execute(select(Run.__table__).where(Run.run_id == run_id)).one()
+    newest = Evaluation.is_superseded.is_(False)
+    each = (  # one row for each evaluation, however many targets it has
+        select(
+            func.sum(Evaluation.target_tokens).label("target_tokens"),
+            func.sum(Evaluation.prompt_tokens).label("prompt_tokens"),
+            func.sum(Evaluation.n_unscored).filter(newest).label("n_unscored"),
+            func.sum(Evaluation.n_new).label("n_new"),
+            func.count()
+            .filter(newest, Evaluation.confidence.is_(None))
+            .label("without_confidence"),
+            func.max(Evaluation.fitness).filter(newest).label("fitness"),
         )
-        sums = connection.execute(
-            select(
-                func.count().label("evaluations"),
-                func.coalesce(func.sum(each.c.target_tokens), 0).label("target_tokens"),
-                func.coalesce(func.sum(each.c.prompt_tokens), 0).label("prompt_tokens"),
-                func.coalesce(func.sum(each.c.n_unscored), 0).label("unscored"),
-                func.count().filter(each.c.without_confidence > 0).label("without_confidence"),
-                func.count().filter(each.c.n_new == 0).label("cache_hits"),
-                func.max(each.c.fitness).label("best_fitness"),
-            )
-        ).one()
-        money_usd = connection.scalar(
-            select(func.sum(Proposal.cost_usd)).where(Proposal.run_id == run_id)
+        .where(Evaluation.run_id == run_id)
+        .group_by(Evaluation.proposal_index)
+        .subquery()
+    )
+    sums = connection.execute(
+        select(
+            func.count().label("evaluations"),
+            func.coalesce(func.sum(each.c.target_tokens), 0).label("target_tokens"),
+            func.coalesce(func.sum(each.c.prompt_tokens), 0).label("prompt_tokens"),
+            func.coalesce(func.sum(each.c.n_unscored), 0).label("unscored"),
+            func.count().filter(each.c.without_confidence > 0).label("without_confidence"),
+            func.count().filter(each.c.n_new == 0).label("cache_hits"),
+            func.max(each.c.fitness).label("best_fitness"),
         )
-        samples = connection.scalar(
-            select(func.count()).select_from(Sample).where(Sample.run_id == run_id)
+    ).one()
+    money_usd = connection.scalar(
+        select(func.sum(Proposal.cost_usd)).where(Proposal.run_id == run_id)
+    )
+    samples = connection.scalar(
+        select(func.count()).select_from(Sample).where(Sample.run_id == run_id)
+    )
+    unscored = connection.execute(
+        select(
+            func.count().label("samples"),
+            func.coalesce(func.sum(Sample.n_tokens), 0).label("tokens"),
         )
-        unscored = connection.execute(
-            select(
-                func.count().label("samples"),
-                func.coalesce(func.sum(Sample.n_tokens), 0).label("tokens"),
-            )
-            .select_from(Sample)
-            .join(
-                Proposal,
-                and_(Proposal.run_id == Sample.run_id, Proposal.prompt_id == Sample.prompt_id),
-            )
-            .where(Sample.run_id == run_id, Proposal.failure_kind == FailureKind.UNSCORED)
-        ).one()
-        openings = connection.scalar(  # of prompts that were not evaluated, one token each
-            select(func.count(func.distinct(Opening.prompt_id)))
-            .select_from(Opening)
-            .join(
-                Proposal,
-                and_(Proposal.run_id == Opening.run_id, Proposal.prompt_id == Opening.prompt_id),
-            )
-            .where(
-                Opening.run_id == run_id,
-                Proposal.failure_kind.in_([FailureKind.SCREENED, FailureKind.UNSCORED]),
-            )
+        .select_from(Sample)
+        .join(
+            Proposal,
+            and_(Proposal.run_id == Sample.run_id, Proposal.prompt_id == Sample.prompt_id),
         )
-        rejected = connection.execute(
-            select(Proposal.failure_kind, func.count().label("n"))
-            .where(Proposal.run_id == run_id, Proposal.failure_kind.is_not(None))
-            .group_by(Proposal.failure_kind)
-            .order_by(Proposal.failure_kind)
-        ).all()
-        over = found.run_facts(connection)[run_id].over
-        parts = _targets(connection, run_id)
-        best = sums.best_fitness
-        if over is not None:
-            whole = found.combined(found.load_found(connection, run_id=run_id))
-            best = max((f.score.fitness for f in whole if f.score), default=None)
-        hits = found.over_refusals(connection, run_id)
-        over_refusals = [f for f in hits if not f.is_seed]
-        clusters = found.n_clusters(connection, over_refusals)
-        replicas = _replicas(connection, run_id)
-        classes = _response_classes(connection, run_id)
-        boundary_pairs = boundary.count(connection, run_id)
-        went = course.of_run(connection, run_id, over_refusals)
+        .where(Sample.run_id == run_id, Proposal.failure_kind == FailureKind.UNSCORED)
+    ).one()
+    openings = connection.scalar(  # of prompts that were not evaluated, one token each
+        select(func.count(func.distinct(Opening.prompt_id)))
+        .select_from(Opening)
+        .join(
+            Proposal,
+            and_(Proposal.run_id == Opening.run_id, Proposal.prompt_id == Opening.prompt_id),
+        )
+        .where(
+            Opening.run_id == run_id,
+            Proposal.failure_kind.in_([FailureKind.SCREENED, FailureKind.UNSCORED]),
+        )
+    )
+    rejected = connection.execute(
+        select(Proposal.failure_kind, func.count().label("n"))
+        .where(Proposal.run_id == run_id, Proposal.failure_kind.is_not(None))
+        .group_by(Proposal.failure_kind)
+        .order_by(Proposal.failure_kind)
+    ).all()
+    over = found.run_facts(connection)[run_id].over
+    parts = _targets(connection, run_id)
+    best = sums.best_fitness
+    if over is not None:
+        whole = found.combined(found.load_found(connection, run_id=run_id))
+        best = max((f.score.fitness for f in whole if f.score), default=None)
+    hits = found.over_refusals(connection, run_id)
+    over_refusals = [f for f in hits if not f.is_seed]
+    clusters = found.n_clusters(connection, over_refusals)
+    replicas = _replicas(connection, run_id)
+    classes = _response_classes(connection, run_id)
+    boundary_pairs = boundary.count(connection, run_id)
+    went = course.of_run(connection, run_id, over_refusals)
     return {
         "run": run_id,
         "name": row.name,

@@ -40,6 +40,7 @@ from sqlalchemy import (
     union,
 )
 
+from db import summaries
 from db.models import (
     BoundaryPair,
     Cliff,
@@ -104,6 +105,7 @@ def forget(connection: Connection, now: datetime, every_run: Keep | None = None)
     ]
     if not rows:
         return 0
+    summaries.drop(connection, list(keeps))
     _make_tables(connection)
     connection.execute(insert(_FORGETTABLE), rows)
     connection.execute(insert(_DOOMED).from_select(["target_id", "prompt_id"], _doomed()))

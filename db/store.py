@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError
 
-from db import history, migrations
+from db import history, migrations, summaries
 from db.connection import connect, explain, parse, shown_url
 from db.holder import holder, is_alive, is_mine, lock_runs, lost, target_of_mine
 from db.models import (
@@ -183,6 +183,7 @@ class Store:
             connection.execute(
                 update(Run).where(Run.run_id == row.run_id).values(status="running", **holder())
             )
+            summaries.drop(connection, [row.run_id])
         return Claim(row.run_id, row.name, json.loads(row.config), row.wall_s)
 
     def stored_config(self, run: str) -> Mapping[str, Any]:

@@ -216,6 +216,20 @@ def targets_of(
         return set(rows)
 
 
+def targets_under(store: Store, revision: str, template: str, adapter: str | None) -> set[str]:
+    """The ids of the targets of these weights under this template, whatever their system prompt and
+    sampling."""
+    with store.reading() as connection:
+        rows = connection.scalars(
+            select(Target.target_id).where(
+                Target.revision == revision,
+                Target.template == template,
+                Target.adapter.is_not_distinct_from(adapter),
+            )
+        )
+        return set(rows)
+
+
 def threshold_of(store: Store, run: str) -> float:
     """The refusal rate from which this run calls a prompt refused.
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, LargeBinary, Table, cast, func, literal, select, text
 from sqlalchemy.exc import DatabaseError
 
-from db import migrations, queries
+from db import migrations, queries, summaries
 from db.connection import shown_url
 from db.models import Base, utc_now
 from db.near import database_file, embedders, postgres, sidecar, sqlite
@@ -90,9 +90,11 @@ def vacuum(store: Store, retain: Keep | None = None) -> Vacuumed:
     before = size(store)
     with store.writing() as connection:
         forgotten = forget(connection, utc_now(), retain)
+    told = summaries.keep(store)
+    news = [f"the summaries of {told} runs kept"] if told else []
     compact = _compact_postgres if store.engine.dialect.name == "postgresql" else _compact_sqlite
     done = compact(store)
-    return Vacuumed(before, size(store), forgotten, tuple(done))
+    return Vacuumed(before, size(store), forgotten, (*news, *done))
 
 
 def _compact_sqlite(store: Store) -> list[str]:

@@ -322,6 +322,10 @@ class _Session:
             with contextlib.suppress(StoreError):  # the first error is the one to show
                 store.heartbeat(claim.run_id, wall_s, busy, _replicas(pools))
                 store.end_run(claim.run_id, status, reason, wall_s=wall_s, replica_busy=busy)
+                if status == "finished":
+                    from db import summaries
+
+                    summaries.keep(store, [claim.run_id])
             self._claim = None
         if self._watch is not None:
             self._watch(watched)

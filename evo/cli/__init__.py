@@ -60,10 +60,10 @@ def _root(
 def _register() -> None:
     from evo.cli import (
         boundary,
+        cliff,
         database,
         doctor,
         export,
-        guard,
         importing,
         jobs,
         judge,
@@ -88,7 +88,7 @@ def _register() -> None:
         tactics,
         review,
         judge,
-        guard,
+        cliff,
         database,
         models,
         doctor,

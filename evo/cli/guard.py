@@ -28,14 +28,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Column = Annotated[str, typer.Option(help="Column of FILE.")]
 
 
-def register(app: typer.Typer) -> None:
-    cliff = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Looking inside the target."
-    )
-    attach(cliff)
-    app.add_typer(cliff, name="cliff")
-
-
 def attach(cliff: typer.Typer) -> None:
     """As commands of `evocliff cliff`."""
     cliff.command(epilog=_GUARD)(guard)

@@ -13,7 +13,7 @@ Kind, a rule of ours (neither the paper nor its code has a threshold):
 
 An inverse cliff is read from the same plateau: its thinking never comes near a refusal. (The minimum would
 be the mirror image, but it calls every refusal inverse whose thought begins by repeating the request.)
-Where there is nothing to read there is `NoTrace` with its reason, never a number.
+Where there is nothing to read there is `NoCourse` with its reason, never a number.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fitness.types import CliffKind as Kind
 
 Scores = NDArray[np.float64]
 
@@ -33,14 +34,8 @@ REFERENCE = 0.6  # the plateau of models that refuse (the paper's figures: 0.60 
 LEAST_DROP = 0.3
 
 
-class Kind(StrEnum):
-    CLIFF = "cliff"  # meant to refuse, and then did not
-    INVERSE = "inverse"  # meant to answer, and then refused
-    NONE = "none"
-
-
 @dataclass(frozen=True, slots=True)
-class NoTrace:
+class NoCourse:
     """A sample that has no course, and why."""
 
     reason: str
@@ -88,23 +83,23 @@ class Course:
         return self.plateau_top - self.final
 
 
-def course(logits: ArrayLike, n_thinking: int, rule: Rule | None = None) -> Course | NoTrace:
+def course(logits: ArrayLike, n_thinking: int, rule: Rule | None = None) -> Course | NoCourse:
     """The course of logits w.h_j + b, (T,), of which the first `n_thinking` tokens are thought.
 
     >>> found = course([-3.0, 3.0, 3.0, 3.0, 3.0, -3.0], n_thinking=5)
     >>> found.kind.value, found.position, round(found.drop, 2)
     ('cliff', 5, 0.91)
     >>> course([], n_thinking=0)
-    NoTrace(reason='the response has no thought')
+    NoCourse(reason='the response has no thought')
     """
     rule = rule or Rule()
     odds = np.asarray(logits, dtype=np.float64)
     if odds.ndim != 1 or not 0 <= n_thinking <= len(odds):
         raise ValueError(f"a course needs logits (T,), T >= {n_thinking}, got {odds.shape}")
     if not n_thinking:
-        return NoTrace("the response has no thought")
+        return NoCourse("the response has no thought")
     if not np.isfinite(odds).all():
-        return NoTrace("a hidden state is not finite")
+        return NoCourse("a hidden state is not finite")
     scores = sigmoid(odds)
     thought = scores[:n_thinking]
     plateau, top, final = float(thought.max()), top_mean(thought), float(scores[-1])

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from fitness.cliff.course import Course, Kind, NoTrace, Rule, course, mean_course, sigmoid, top_mean
+from fitness.cliff.course import (
+    Course,
+    Kind,
+    NoCourse,
+    Rule,
+    course,
+    mean_course,
+    sigmoid,
+    top_mean,
+)
 
 logits = st.lists(st.floats(-30, 30), min_size=1, max_size=60)
 
@@ -70,9 +79,9 @@ def test_the_rule_can_be_moved() -> None:
 
 
 def test_no_thought_and_broken_states_are_no_trace_and_never_a_number() -> None:
-    assert course([1.0, 2.0], 0) == NoTrace("the response has no thought")
-    assert isinstance(course([1.0, float("nan")], 1), NoTrace)
-    assert isinstance(course([float("inf"), 1.0], 1), NoTrace)
+    assert course([1.0, 2.0], 0) == NoCourse("the response has no thought")
+    assert isinstance(course([1.0, float("nan")], 1), NoCourse)
+    assert isinstance(course([float("inf"), 1.0], 1), NoCourse)
     with pytest.raises(ValueError, match="logits"):
         course([1.0], 2)
 
