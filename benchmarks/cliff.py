@@ -1,6 +1,7 @@
 """Inside the model, measured: what probes, traces, head maps, selections and latent guards find, where it is known.
 
     python -m benchmarks.cliff [--part detect|heads|select|gate|traces] [--report]
+        [--model MODEL --adapter FOLDER]
 
 Each part appends one JSON line to benchmarks/results/cliff.jsonl; without --part all run, some half an
 hour on two cores. `--report` prints the last line of each part as a table.
@@ -66,11 +67,17 @@ PARTS: Mapping[str, Callable[[], Figures]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=PARTS, action="append")
+    parser.add_argument("--model", help="instead of local:smollm2-thinking")
+    parser.add_argument("--adapter", help="of that model: an organism in the making")
     parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
     if arguments.report:
         print(table(RESULTS.read_text(encoding="utf-8").splitlines()))
         return
+    if arguments.model:
+        from benchmarks import cliff_planted
+
+        cliff_planted.MODEL, cliff_planted.ADAPTER = arguments.model, arguments.adapter
     for name in arguments.part or PARTS:
         began = time.perf_counter()
         figures = PARTS[name]()

@@ -29,6 +29,7 @@ from workers.interface import Failure, HeadsRequest, Place, WhiteBox
 
 ROOT = Path(__file__).parents[1]
 MODEL = "local:smollm2-thinking"
+ADAPTER: str | None = None  # of MODEL, where an organism in the making is measured
 MAX_TOKENS = 112
 MOST_HEADS = 8  # 3 % of 270
 PROBE_EVERY = 2  # of the pool of 480: a probe needs no more
@@ -46,6 +47,7 @@ async def detect() -> dict[str, Any]:
     kinds = [row.row["kind"] for row in rows]
     kept = [(kind, t) for kind, t in zip(kinds, found, strict=True) if isinstance(t, CliffTrace)]
     return {
+        "revision": revision(box),
         "n": len(rows),
         "no_trace": len(rows) - len(kept),
         "layer": probe.about.layer,
@@ -72,6 +74,7 @@ async def heads() -> dict[str, Any]:
     base = await cliffs.effect_of([], asked, texts, box, judge, max_tokens=MAX_TOKENS)
     aim = await cliffs.effect_of([], refused, [], box, judge, max_tokens=MAX_TOKENS)
     result: dict[str, Any] = {
+        "revision": revision(box),
         "n": len(asked),
         "layer": probe.about.layer,
         "refusal_of_cliffs": base.refusal,
@@ -101,7 +104,13 @@ async def heads() -> dict[str, Any]:
 
 
 def organism() -> WhiteBox:
-    return white_box(EngineConfig(model=MODEL))
+    return white_box(EngineConfig(model=MODEL, adapter=ADAPTER))
+
+
+def revision(box: WhiteBox) -> str:
+    """Of the weights that were measured."""
+    own = box.description
+    return f"{own.revision}+{own.adapter}" if own.adapter else own.revision
 
 
 async def trained(box: WhiteBox) -> Probe:
@@ -136,7 +145,12 @@ def replace_harm(item: Item) -> Item:
 def plain_text() -> list[str]:
     """Prose of this repository's documents, a paragraph each."""
     found = []
-    for name in ("docs/architecture.md", "docs/search.md", "docs/reliability.md", "docs/boundary.md"):
+    for name in (
+        "docs/architecture.md",
+        "docs/search.md",
+        "docs/reliability.md",
+        "docs/boundary.md",
+    ):
         for block in (ROOT / name).read_text(encoding="utf-8").split("\n\n"):
             if len(block.split()) >= 30 and not block.startswith(("|", "```", "    ", "#", "- ")):
                 found.append(block)
@@ -178,9 +192,7 @@ def _positions(kind: str, found: Sequence[tuple[str, CliffTrace]]) -> dict[str, 
     that was not found is infinitely far off in `median_of_all`."""
     own = [trace for k, trace in found if k == kind]
     errors = [
-        abs(t.position - t.n_thinking)
-        for t in own
-        if t.kind.value == kind and t.position is not None
+        abs(t.position - t.n_tokens) for t in own if t.kind.value == kind and t.position is not None
     ]
     missed = [float("inf")] * (len(own) - len(errors))
     of_all = median([*errors, *missed]) if own else float("inf")

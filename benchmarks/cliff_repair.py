@@ -22,7 +22,6 @@ from torch.nn.functional import cross_entropy
 from benchmarks import cliff_planted as planted
 from evo import cliffs
 from evo.cliffs import Item
-from evo.config import EngineConfig
 from fitness import judges
 from fitness.cliff import selection
 from fitness.types import CliffTrace
@@ -46,7 +45,7 @@ EVERY = 3  # of the held-out prompts
 
 
 def select() -> dict[str, Any]:
-    engine = TransformersEngine(EngineConfig(model=planted.MODEL).model, dtype="float32")
+    engine = TransformersEngine(planted.MODEL, adapter=planted.ADAPTER, dtype="float32")
     box = looking.over(engine)
     probe = asyncio.run(planted.trained(box))
     pool = planted.plant.selection_pool(random.Random(0), POOL, CLIFFS)
@@ -73,6 +72,7 @@ def select() -> dict[str, Any]:
     print("before", before, flush=True)
     below = states_below(engine.loaded.model, rows)
     result: dict[str, Any] = {
+        "revision": planted.revision(box),
         "pool": POOL,
         "chosen": len(chosen),
         "cliffs_in_pool": CLIFFS,
@@ -101,9 +101,7 @@ def select() -> dict[str, Any]:
 
 def refusals(box: Any, asked: Sequence[Item]) -> dict[str, float]:
     judge = judges.build("embedded")
-    effect = asyncio.run(
-        cliffs.effect_of([], asked, [], box, judge, max_tokens=planted.MAX_TOKENS)
-    )
+    effect = asyncio.run(cliffs.effect_of([], asked, [], box, judge, max_tokens=planted.MAX_TOKENS))
     return {"refusal": effect.refusal or 0.0, "over_refusal": effect.over_refusal or 0.0}
 
 
