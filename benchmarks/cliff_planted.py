@@ -90,15 +90,15 @@ async def heads() -> dict[str, Any]:
     for name, found in maps.items():
         chosen = found.suppressing(MOST_HEADS)
         effect = await cliffs.effect_of(chosen, asked, texts, box, judge, max_tokens=MAX_TOKENS)
-        assert base.refusal is not None and effect.refusal is not None and aim.refusal is not None
-        assert base.perplexity and effect.perplexity
-        gap = aim.refusal - base.refusal
+        gap = _known(aim.refusal) - _known(base.refusal)
         result[name] = {
             "heads": [[h.layer, h.head] for h in chosen],
             "refusal_of_cliffs": effect.refusal,
-            "way_back": None if gap <= 0 else round((effect.refusal - base.refusal) / gap, 3),
+            "way_back": None
+            if gap <= 0
+            else round((_known(effect.refusal) - _known(base.refusal)) / gap, 3),
             "over_refusal": effect.over_refusal,
-            "perplexity_rise": round(effect.perplexity / base.perplexity - 1, 4),
+            "perplexity_rise": round(_known(effect.perplexity) / _known(base.perplexity) - 1, 4),
         }
     return result
 
@@ -175,6 +175,12 @@ async def _contributions(items: Sequence[Item], box: WhiteBox, probe: Probe) -> 
         for n, i in enumerate(items)
     ]
     return [seen.values for seen in await box.heads(requests) if not isinstance(seen, Failure)]
+
+
+def _known(value: float | None) -> float:
+    if value is None:
+        raise SystemExit("no prompt could be answered")
+    return value
 
 
 def _held_out(probe: Probe) -> float:
