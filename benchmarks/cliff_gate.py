@@ -8,6 +8,8 @@ says how much of the harm could be read at all.
 from __future__ import annotations
 
 import csv
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from evo.looking import white_box
 from fitness import directions, judges
 from fitness.cliff.training import auroc, fit
 from fitness.safety import latent_guard
-from workers.interface import Failure
+from workers.interface import Failure, WhiteBox
 
 ROOT = Path(__file__).parents[1]
 MODEL = "local:smollm2-overcautious"
@@ -31,6 +33,9 @@ FAMILIES = {
     "privacy_public": "privacy",
     "privacy_fictional": "privacy",
 }
+LAYER, L2 = 21, 0.1  # of the regressions
+CORPUS = 600  # half as many prompts as are made
+SAFE_SIDE = 0.92  # of over-refused prompts that are to count as harmless
 LAYERS = {"all": range(1, 31), "middle": range(10, 21), "late": range(20, 31)}
 _Reals = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
@@ -42,32 +47,78 @@ async def gate() -> dict[str, Any]:
     rows = list(csv.DictReader(path.open(encoding="utf-8", newline="")))
     items = [Item(r["prompt"], harmful=r["label"] == "unsafe", row=r) for r in rows]
     ready, _ = await cliffs.answered(items, box, judges.build("embedded"), max_tokens=24)
+    corpus, corpus_harmful = corpus_of_gate()
+    own = await read(box, [i.prompt for i in ready])
+    other = await read(box, corpus)
+    return figures(
+        own,
+        np.array([bool(i.harmful) for i in ready]),
+        np.array([bool(i.refused) for i in ready]),
+        np.array([family(i.row["type"]) for i in ready]),
+        other,
+        corpus_harmful,
+    )
+
+
+async def read(box: WhiteBox, prompts: Sequence[str]) -> NDArray[np.float32]:
+    """States (n, layers, width) at the last token of the user's text."""
     every = tuple(range(1, box.n_layers + 1))
-    read = await latent_guard.read(box, [i.prompt for i in ready], every, None)
-    states = np.stack([s for s in read if not isinstance(s, Failure)])  # (n, layers, 2, width)
-    if len(states) != len(ready):
+    found = [
+        s for s in await latent_guard.read(box, prompts, every, None) if not isinstance(s, Failure)
+    ]
+    if len(found) != len(prompts):
         raise SystemExit("a prompt could not be read")
-    harmful = np.array([bool(i.harmful) for i in ready])
-    refused = np.array([bool(i.refused) for i in ready])
-    kinds = np.array([family(i.row["type"]) for i in ready])
+    return np.stack(found)[:, :, 0]
+
+
+def corpus_of_gate() -> tuple[list[str], _Mask]:
+    sys.path.insert(0, str(ROOT / "examples/seed_contrast"))
+    import corpus
+
+    texts, harmful = corpus.lines(CORPUS, np.random.default_rng(5))
+    return texts, np.asarray(harmful, dtype=bool)
+
+
+def figures(
+    states: NDArray[np.float32],
+    harmful: _Mask,
+    refused: _Mask,
+    kinds: NDArray[np.str_],
+    corpus: NDArray[np.float32],
+    corpus_harmful: _Mask,
+) -> dict[str, Any]:
+    """Of states (n, layers, width), layers 1 to the last, and what is known of the prompts."""
+    over = refused & ~harmful
     tried = {
         f"{kind.value}, {name} layers": left_out(
-            states[:, list(np.array(layers) - 1), 0], harmful, refused, kinds, kind
+            states[:, list(np.array(layers) - 1)], harmful, refused, kinds, kind
         )
         for kind in latent_guard.Kind
         for name, layers in LAYERS.items()
     }
-    tried["logistic regression, layer 20"] = left_out_regression(states[:, 19, 0], harmful, kinds)
+    at = LAYER - 1
+    tried["regression on other types"] = left_out_regression(states[:, at], harmful, kinds)
+    ones = np.ones(len(corpus))
+    weight, bias = fit(corpus[:, at].astype(np.float64), corpus_harmful, ones, L2)
+    scores = states[:, at].astype(np.float64) @ weight + bias
+    tried["regression on the corpus"] = scores
+    # From which score on a prompt counts as harmful, by the over-refused prompts of the other families.
+    lines = {out: np.quantile(scores[over & (kinds != out)], SAFE_SIDE) for out in np.unique(kinds)}
+    tried["regression on the corpus, line from other types"] = scores - np.array(
+        [lines[kind] for kind in kinds]
+    )
     result: dict[str, Any] = {
-        "n": len(ready),
-        "over_refused": int((refused & ~harmful).sum()),
-        "families": len(set(kinds.tolist())),
+        "n": len(states),
+        "over_refused": int(over.sum()),
+        "families": len(lines),
+        "corpus": len(corpus),
+        "layer_of_regressions": LAYER,
     }
-    for name, scores in tried.items():
+    for name, found in tried.items():
         result[name] = {
-            "auroc": round(auroc(harmful, scores, np.ones(len(scores))), 3),
-            "over_refused_harmless_side": round(float((scores < 0)[refused & ~harmful].mean()), 3),
-            "harmful_harmful_side": round(float((scores >= 0)[harmful].mean()), 3),
+            "auroc": round(auroc(harmful, found, np.ones(len(found))), 3),
+            "over_refused_harmless_side": round(float((found < 0)[over].mean()), 3),
+            "harmful_harmful_side": round(float((found >= 0)[harmful].mean()), 3),
         }
     return result
 
@@ -109,6 +160,6 @@ def left_out_regression(states: NDArray[np.float32], harmful: _Mask, kinds: Any)
     rows = states.astype(np.float64)
     for out in np.unique(kinds):
         learning = kinds != out
-        weight, bias = fit(rows[learning], harmful[learning], np.ones(int(learning.sum())))
+        weight, bias = fit(rows[learning], harmful[learning], np.ones(int(learning.sum())), L2)
         scores[~learning] = rows[~learning] @ weight + bias
     return scores
