@@ -6,6 +6,7 @@ and wordings are nowhere else.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import sys
@@ -110,7 +111,10 @@ def organism() -> WhiteBox:
 def revision(box: WhiteBox) -> str:
     """Of the weights that were measured."""
     own = box.description
-    return f"{own.revision}+{own.adapter}" if own.adapter else own.revision
+    if not own.adapter:
+        return own.revision
+    weights = (Path(own.adapter) / "adapter_model.safetensors").read_bytes()
+    return f"{own.revision}+{hashlib.sha256(weights).hexdigest()[:12]}"
 
 
 async def trained(box: WhiteBox) -> Probe:
