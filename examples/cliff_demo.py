@@ -12,7 +12,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ sys.path.insert(0, str(HERE / "thinking"))
 import plant  # noqa: E402 - a folder of examples, no package
 
 MODEL = "local:smollm2-thinking"
-# Of the 480 prompts of the probe's pool and of the 384 held out, every so many.
-PROBE_EVERY, TRACE_EVERY, HEADS_EVERY = 3, 8, 12
+# Of the 480 prompts of the probe's pool every so many, and of each kind of the 384 held out.
+PROBE_EVERY, TRACE_EVERY, HEADS_EVERY = 3, 8, 8
 POOL, POOL_CLIFFS = 120, 6
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     labelled = write(folder / "labelled.jsonl", map(asked, plant.probe_pool(rng)[::PROBE_EVERY]))
     evocliff("cliff", "train", labelled, *target, *short, "--out", probe)
 
-    traced = write(folder / "held_out.jsonl", held_out[::TRACE_EVERY])
+    traced = write(folder / "held_out.jsonl", of_each_kind(held_out, TRACE_EVERY))
     told = evocliff(
         "cliff", "trace", probe, "--data", traced, *target, *short, "--json", shown=False
     )
@@ -66,7 +66,7 @@ def main() -> None:
 
     mixed = [
         {"prompt": r["prompt"], "harmful": r["kind"] == "cliff"}
-        for r in held_out[1::HEADS_EVERY]
+        for r in of_each_kind(held_out, HEADS_EVERY)
         if r["kind"] in ("cliff", "plain")
     ]
     plain = HERE / "overcautious/plain_requests.txt"
@@ -88,6 +88,11 @@ def main() -> None:
     made = page(traces, json.loads(looked), dataset(chosen), model=MODEL)
     (folder / "page.html").write_text(made, encoding="utf-8")
     print(f"\nThe page is {folder}/page.html, the dataset {chosen}.")
+
+
+def of_each_kind(rows: Sequence[Mapping[str, Any]], every: int) -> list[Mapping[str, Any]]:
+    """Every so many of each kind: they come in turns, so a stride over all would miss some."""
+    return [r for kind in plant.Kind for r in [x for x in rows if x["kind"] == kind][::every]]
 
 
 def asked(request: plant.Request) -> dict[str, Any]:

@@ -14,13 +14,17 @@ HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
 
 @cache
-def cliff_page() -> Any:
+def example(name: str) -> Any:
     folder = str(Path(__file__).parents[2] / "examples")
     sys.path.insert(0, folder)
     try:
-        return importlib.import_module("cliff_page")
+        return importlib.import_module(name)
     finally:
         sys.path.remove(folder)
+
+
+def cliff_page() -> Any:
+    return example("cliff_page")
 
 
 def trace(**changed: Any) -> dict[str, Any]:
@@ -90,3 +94,10 @@ def test_what_has_no_trace_is_counted_and_not_drawn() -> None:
 
 def test_the_page_loads_nothing() -> None:
     assert not re.search(r"(href|src|url\()", made())
+
+
+def test_a_few_prompts_of_the_demo_are_of_all_kinds() -> None:
+    kinds = ("refuse", "refuse", "cliff", "cliff", "plain", "plain", "inverse", "inverse")
+    rows = [{"kind": kind} for kind in kinds * 4]
+    few = example("cliff_demo").of_each_kind(rows, 8)
+    assert sorted(row["kind"] for row in few) == ["cliff", "inverse", "plain", "refuse"]
