@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-cluster test-vllm bench lint format install clean
+.PHONY: demo cliff-demo test test-fast test-cluster test-vllm bench lint format install clean
 
 install: $(STAMP)
 
@@ -23,6 +23,11 @@ demo: $(STAMP)
 	$(BIN)/evocliff models prepare smollm2-overcautious
 	$(BIN)/evocliff models prepare all-minilm-l6-v2
 	$(BIN)/python examples/demo.py
+
+# From the model with planted refusal cliffs to a page of curves and a dataset for its repair.
+cliff-demo: $(STAMP)
+	$(BIN)/evocliff models prepare smollm2-thinking
+	$(BIN)/python examples/cliff_demo.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
@@ -49,6 +54,8 @@ bench: $(STAMP) $(VENV)/.vllm
 	$(BIN)/python benchmarks/evaluation_throughput.py
 	$(BIN)/python examples/overcautious/measure.py
 	$(BIN)/python examples/thinking/measure.py
+	$(BIN)/python -m benchmarks.cliff
+	$(BIN)/python -m benchmarks.cliff --report
 	$(BIN)/python benchmarks/engine_share.py
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/driver_scale.py --plot docs/driver_scale.svg
