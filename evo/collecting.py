@@ -3,7 +3,7 @@
 A search keeps what it has met, and a full collection looks at all of it, with every thread at a
 standstill: a tenth of a second early in a run, most of one later. What a collection has looked at is
 therefore never looked at again. What that costs: rings of references that form among old objects stay
-until the run has ended. (The search makes none: its values are frozen and know no parent.)
+until the run has ended.
 """
 
 from __future__ import annotations

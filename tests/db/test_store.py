@@ -259,6 +259,18 @@ def test_pending_proposals_come_back_with_the_text_they_have(store: Store) -> No
     assert store.pending(claim.run_id) == [(texted, child), (bare, None)]
 
 
+def test_a_proposal_may_come_with_its_text_at_once(store: Store) -> None:
+    claim = begun(store)
+    first = evaluated(0, "one")
+    assert first.candidate is not None
+    put(store, claim.run_id, [first])
+    known, new = assignment(1, (first.candidate,)), assignment(2, (first.candidate,))
+    child, other = candidate("child", (first.candidate,)), candidate("other", (first.candidate,))
+    store.propose(claim.run_id, [(known, None)])
+    store.propose(claim.run_id, [(known, child), (new, other)])
+    assert store.pending(claim.run_id) == [(known, child), (new, other)]
+
+
 def test_known_samples_are_those_of_the_target_with_their_verdicts(store: Store) -> None:
     claim = begun(store)
     outcome = evaluated(0, "one", n=3)
