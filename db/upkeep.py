@@ -91,10 +91,10 @@ def vacuum(store: Store, retain: Keep | None = None) -> Vacuumed:
     with store.writing() as connection:
         forgotten = forget(connection, utc_now(), retain)
     told = summaries.keep(store)
-    news = [f"the summaries of {told} runs kept"] if told else []
+    news = [f"summaries kept, of runs: {told}"] if told else []
     compact = _compact_postgres if store.engine.dialect.name == "postgresql" else _compact_sqlite
     done = compact(store)
-    return Vacuumed(before, size(store), forgotten, (*news, *done))
+    return Vacuumed(before, size(store), forgotten, (*done, *news))
 
 
 def _compact_sqlite(store: Store) -> list[str]:
