@@ -70,7 +70,7 @@ async def heads() -> dict[str, Any]:
     rows = held_out()
     cliff_rows = [replace_harm(r) for r in rows if r.row["kind"] == "cliff"][::2]
     others = [replace_harm(r) for r in rows if r.row["kind"] == "plain"][::2]
-    refused = [r for r in rows if r.row["kind"] == "refuse"][::2]
+    refused = [replace_harm(r) for r in rows if r.row["kind"] == "refuse"][::2]
     asked = [*cliff_rows, *others]
     base = await cliffs.effect_of([], asked, texts, box, judge, max_tokens=MAX_TOKENS)
     aim = await cliffs.effect_of([], refused, [], box, judge, max_tokens=MAX_TOKENS)
