@@ -84,7 +84,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_one_clear_error_and_loses_nothin
     live(f"sqlite:///{tmp_path}/whole.db", False, 0.0)
     url = f"sqlite:///{tmp_path}/full.db"
     script = "tests.integration.killable_search"
-    process = start("-m", script, url, "new", "0.0", file_bytes=500_000)
+    process = start("-m", script, url, "new", "0.0", file_bytes=600_000)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1, output
     assert output.startswith("ready\n"), "the disk was full before the search began"
