@@ -48,6 +48,7 @@ $(VENV)/.vllm: $(STAMP)
 bench: $(STAMP) $(VENV)/.vllm
 	$(BIN)/python benchmarks/evaluation_throughput.py
 	$(BIN)/python examples/overcautious/measure.py
+	$(BIN)/python examples/thinking/measure.py
 	$(BIN)/python benchmarks/engine_share.py
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/driver_scale.py --plot docs/driver_scale.svg

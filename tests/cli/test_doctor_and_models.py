@@ -16,7 +16,7 @@ from evo.cli import app, doctor
 from workers.placement import Node
 
 ROOT = Path(__file__).parents[2]
-NAMES = {"smollm2", "smollm2-overcautious", "all-minilm-l6-v2"}
+NAMES = {"smollm2", "smollm2-overcautious", "smollm2-thinking", "all-minilm-l6-v2"}
 
 
 def findings(*words: str) -> tuple[int, dict[str, dict[str, str]]]:
