@@ -37,8 +37,8 @@ def submit(
     """Start a search on a cluster; gives back the job's id.
 
     Args:
-        config: the run, overrides applied. With `resume` only its seed file and probe are used, and only a run
-            that has one needs it.
+        config: the run, overrides applied. With `resume` only its seed file and probe are used, and
+            only a run that has one needs it.
         store: database URL as the head node sees it; default: the config's.
         resume: the run to go on with.
         overrides: `key=value` changes of a resumed run.
