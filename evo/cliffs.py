@@ -240,12 +240,23 @@ async def traced(
         ConfigError: the probe is of another model.
     """
     probe.require(box.description, n_layers=box.n_layers, width=box.width)
+    answered = [(i.messages, i.response or StoredResponse(None, "")) for i in items]
+    return await courses_of(answered, box, probe, rule)
+
+
+async def courses_of(
+    answered: Sequence[tuple[tuple[Message, ...], StoredResponse]],
+    box: WhiteBox,
+    probe: Probe,
+    rule: courses.Rule | None = None,
+) -> list[CliffTrace | NoTrace]:
+    """As `traced`, of messages with the response to each; the probe is the model's."""
     along = (Direction(probe.about.layer, probe.weight, probe.bias),)
     made: list[CliffTrace | NoTrace] = []
-    for part in parts(items):
+    for part in parts(answered):
         requests = [
-            ProjectionRequest(str(n), i.messages, i.response or StoredResponse(None, ""), along)
-            for n, i in enumerate(part)
+            ProjectionRequest(str(n), messages, response, along)
+            for n, (messages, response) in enumerate(part)
         ]
         for seen in await box.project(requests):
             if isinstance(seen, Failure):
