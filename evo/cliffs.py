@@ -203,8 +203,12 @@ async def train_probe(
     """
     layers = tuple(range(1, box.n_layers + 1)) if layer is None else (layer,)
     read: list[tuple[Item, Any]] = []
+    # Taken for harmless they would teach the probe what the topic says.
+    known = [i for i in items if i.harmful is not None]
     without: Counter[str] = Counter()
-    for part in parts(items):
+    if len(known) < len(items):
+        without["nobody said whether it is harmful"] = len(items) - len(known)
+    for part in parts(known):
         requests = [
             StateRequest(str(n), i.messages, layers, (Place.BEFORE_ANSWER,), i.response)
             for n, i in enumerate(part)
@@ -216,7 +220,7 @@ async def train_probe(
                 read.append((item, states.values[:, 0]))
         done(len(part))
     if not read:
-        raise ConfigError(f"FILE: no item could be read: {dict(without)}")
+        raise ConfigError(f"FILE: no item can be trained on: {dict(without)}")
     data = Labelled(
         np.stack([values for _, values in read]).astype(np.float32),
         layers,
