@@ -44,7 +44,7 @@ def trained(plant: Any, folder: Path) -> str:
     """A probe of the organism's layer 24, of thoughts and answers as they are planted."""
     rng = random.Random(0)
     items = []
-    for n, request in enumerate(plant.probe_pool(rng)[::8]):
+    for n, request in enumerate(plant.probe_pool(rng)[::12]):
         e = plant.example(rng, request)
         said = StoredResponse(e.thinking, e.response)
         harmful, refused = request.kind.thinks_refuse, request.kind.refuses
@@ -61,7 +61,7 @@ def test_a_search_climbs_the_inverse_cliffs_of_the_thinking_organism(
 ) -> None:
     lines = (ROOT / "examples/thinking/held_out.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if row["kind"] == "inverse"]
-    (tmp_path / "seeds.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows[:3]))
+    (tmp_path / "seeds.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows[:2]))
     config = validate(
         {
             "seeds": {"path": str(tmp_path / "seeds.jsonl")},
@@ -73,7 +73,7 @@ def test_a_search_climbs_the_inverse_cliffs_of_the_thinking_organism(
                 "batch": 4,
                 "in_flight": 1,
             },
-            "budget": {"evaluations": 4, "wall_clock": 20},
+            "budget": {"evaluations": 3, "wall_clock": 15},
         }
     )
     url = f"sqlite:///{tmp_path}/inner.db"
