@@ -97,8 +97,8 @@ def test_the_probe_of_a_run_travels_under_its_hash(server: Recorded, tmp_path: P
     assert server.probe == a_probe().version
     send(server, config(tmp_path, **changes), store=STORE, resume="run 1")
     assert server.probe == a_probe().version
+    gone = {"search": {"fitness": "cliff", "probe": "gone"}}
     with pytest.raises(ConfigError, match="holds no probe"):
-        gone = {"search": {"fitness": "cliff", "probe": "gone"}}
         send(server, config(tmp_path, **gone), store=STORE)
 
 
