@@ -29,7 +29,7 @@ from fitness.types import CliffTrace, NoTrace, Safety
 from tests.db.test_traced_samples import Trace
 from workers.interface import ConfigError, StoredResponse
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 ROOT = Path(__file__).parents[2]
 LAYER = 24
 
@@ -44,7 +44,7 @@ def trained(plant: Any, folder: Path) -> str:
     """A probe of the organism's layer 24, of thoughts and answers as they are planted."""
     rng = random.Random(0)
     items = []
-    for n, request in enumerate(plant.probe_pool(rng)[::12]):
+    for n, request in enumerate(plant.probe_pool(rng)[::7]):
         e = plant.example(rng, request)
         said = StoredResponse(e.thinking, e.response)
         harmful, refused = request.kind.thinks_refuse, request.kind.refuses
