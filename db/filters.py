@@ -45,7 +45,12 @@ M = aliased(Target)
 NOT_HARMLESS: ColumnElement[bool] = P.safety != literal_column("'harmless'")
 # Traces without either are no kind to ask for.
 KINDS = (CliffKind.CLIFF.value, CliffKind.INVERSE.value)
-SPELLING: ColumnElement[str] = func.coalesce(P.text, T.text)
+_FIRST = aliased(Prompt)
+# As the proposal has it; the spelling that came first is looked up only where it has none.
+SPELLING: ColumnElement[str] = func.coalesce(
+    P.text,
+    select(_FIRST.text).where(_FIRST.prompt_id == P.prompt_id).correlate(P).scalar_subquery(),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping, bindparam, select
 
+from db import traces
 from db.models import Evaluation, Proposal, Run, Sample, Verdict
 from db.rows import chunks
 from db.samples import read_paid
@@ -29,7 +30,7 @@ from db.values import (
 from evo.types import Assignment, Candidate, Outcome
 from fitness import targets
 from fitness import types as fitness_types
-from fitness.types import JudgedSample
+from fitness.types import CliffTrace, JudgedSample, NoTrace
 from workers.interface import FailureKind
 from workers.interface import Sample as SampleValue
 
@@ -48,7 +49,9 @@ def replay(connection: Connection, run_id: str, *, samples: bool = False) -> lis
     for row in connection.execute(scored).mappings():
         evaluations[row["proposal_index"]].append(row)
     config = connection.scalar(select(Run.config).where(Run.run_id == run_id))
-    over = targets.of_config(json.loads(config or "{}"))
+    asked_for = json.loads(config or "{}")
+    over = targets.of_config(asked_for)
+    probe = asked_for.get("search", {}).get("probe_version")
     prompt_ids = [p["prompt_id"] for p in proposals if p["prompt_id"] is not None]
     vectors = read_vectors(connection, prompt_ids)
     decisions = read_decisions(connection, prompt_ids)
@@ -61,7 +64,7 @@ def replay(connection: Connection, run_id: str, *, samples: bool = False) -> lis
     taken: dict[tuple[str, str], tuple[JudgedSample, ...]] = {}
     if samples:
         for target_id in {row["target_id"] for rows in evaluations.values() for row in rows}:
-            known = samples_of(connection, target_id, prompt_ids)
+            known = samples_of(connection, target_id, prompt_ids, probe)
             taken |= {(target_id, prompt): drawn for prompt, drawn in known.items()}
     return [
         Outcome(
@@ -92,7 +95,7 @@ def pending(connection: Connection, run_id: str) -> list[tuple[Assignment, Candi
 
 
 def samples_of(
-    connection: Connection, target_id: str, prompt_ids: Sequence[str]
+    connection: Connection, target_id: str, prompt_ids: Sequence[str], probe: str | None = None
 ) -> dict[str, tuple[JudgedSample, ...]]:
     """See `Store.known_samples`."""
     samples: dict[str, list[SampleValue]] = defaultdict(list)
@@ -112,8 +115,14 @@ def samples_of(
         ).mappings()
         for row in found:
             verdicts[row["prompt_id"], row["sample_index"]].append(verdict_of(row))
+    traced: dict[tuple[str, int], CliffTrace | NoTrace] = {}
+    if probe is not None and samples:
+        traced = traces.read(connection, target_id, list(samples), probe)
     return {
-        prompt: tuple(JudgedSample(s, tuple(verdicts[prompt, s.index])) for s in taken)
+        prompt: tuple(
+            JudgedSample(s, tuple(verdicts[prompt, s.index]), traced.get((prompt, s.index)))
+            for s in taken
+        )
         for prompt, taken in samples.items()
         if taken
     }

@@ -7,6 +7,7 @@ than three letters has no piece, and everything is looked through.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -29,7 +30,7 @@ from db.models import storable
 
 _LETTERS = 3
 # Each piece more costs a look at all prompts that have it; a few of the rarest narrow down enough.
-_PIECES = 5
+_PIECES = 6
 _LONGEST = 20_000  # as in the migration that made the index
 _SPELLINGS = table("prompt_text", column("prompt_id"), column("text"))
 # The letters of English, the most frequent first; what is not among them is rarer still.
@@ -55,16 +56,27 @@ def contains(dialect: str, where: Any, text: str) -> ColumnElement[bool]:
 
 
 def pieces(text: str) -> list[str]:
-    """The rarest three-letter pieces of a text, at most `_PIECES`; none if it is too short.
+    """A few rare three-letter pieces of a text, at most `_PIECES`, first such as share no letter: those
+    of one rare word alone would say nothing of the words beside it. None if the text is too short.
 
     >>> pieces("the quick ox")
-    ['qui', ' qu', 'ick', 'ck ', 'e q']
+    ['qui', 'ck ', 'the', ' qu', 'ick', 'e q']
     >>> pieces("ox")
     []
     """
     whole = folded(text)
-    every = dict.fromkeys(whole[i : i + _LETTERS] for i in range(len(whole) - _LETTERS + 1))
-    return sorted(every, key=_rarity)[:_PIECES]
+    first: dict[str, int] = {}  # piece -> where it stands first
+    for place in range(len(whole) - _LETTERS + 1):
+        first.setdefault(whole[place : place + _LETTERS], place)
+    rarest = sorted(first, key=_rarity)
+    apart: list[str] = []
+    for piece in rarest:
+        if len(apart) == _PIECES:
+            break
+        if all(abs(first[piece] - first[other]) >= _LETTERS for other in apart):
+            apart.append(piece)
+    rest = (piece for piece in rarest if piece not in apart)
+    return [*apart, *islice(rest, _PIECES - len(apart))]
 
 
 def _rarity(piece: str) -> int:

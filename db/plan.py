@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, literal_column, null, select
 
 from db import like
-from db.filters import NOT_HARMLESS, SPELLING, E, Filters, M, P, R, T, conditions, turned_away
+from db.filters import NOT_HARMLESS, SPELLING, E, Filters, M, P, R, conditions, turned_away
 from db.models import BoundaryPair, Cliff, Disagreement, Evaluation, Signature
 from fitness.types import Safety
 
 # Rows that are sorted rather than come in order: about as many as a walk would look at for the same.
 FEW = 3_000
 _BATCH = 500
+# For each row that is wanted so many of the top are looked at, then so many times more.
+_FIRST = 4
 # Rows that come as they are read, however many they are.
 STREAMED = {"stream_results": True, "yield_per": _BATCH}
 _BY = {"fitness": E.fitness, "refusal": E.refusal_rate}
@@ -33,6 +36,7 @@ class _Way:
 
     index: str
     where: tuple[Any, ...] = ()
+    ids: Sequence[str] | None = None  # of prompts, where it is entered with these
 
 
 def evaluated(
@@ -48,11 +52,40 @@ def evaluated(
         sort: "fitness" or "refusal".  limit: no more rows than these.
         ids: of these prompts alone, at most `FEW`.
     """
+    ways = _ways(connection, asked, sort, ids)
+    if limit is not None and len(ways) == 1 and ways[0].ids is not None:
+        return islice(_from_the_top(connection, asked, sort, limit, ways[0].ids), limit)
     streams = [
         _run(connection, _statement(connection, asked, sort, way).limit(limit), limit)
-        for way in _ways(connection, asked, sort, ids)
+        for way in ways
     ]
     return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=_place)
+
+
+def _from_the_top(
+    connection: Connection, asked: Filters, sort: str, limit: int, ids: Sequence[str]
+) -> Iterator[Row[Any]]:
+    """The same of these prompts: where all are sorted first, and texts and names are looked up for those
+    on top alone, until enough of them have passed."""
+    by, way = _BY[sort], _of_prompts(ids)
+    but_text = conditions(connection.dialect.name, replace(asked, like=None))
+    sorted_rows = (
+        select(by.label("value"), E.prompt_id)
+        .with_hint(E, f"INDEXED BY {way.index}", "sqlite")
+        .where(*way.where, *but_text)
+        .order_by(by.desc())
+    )
+    every = connection.execute(sorted_rows).all()
+    start, size = 0, _FIRST * limit
+    while start < len(every):
+        end = min(start + size, len(every))
+        least, most = every[end - 1].value, every[start].value
+        while end < len(every) and every[end].value == least:  # equals stay together
+            end += 1
+        mine = _of_prompts(list(dict.fromkeys(row.prompt_id for row in every[start:end])))
+        statement = _statement(connection, asked, sort, mine).where(by >= least, by <= most)
+        yield from connection.execute(statement).all()
+        start, size = end, size * _FIRST
 
 
 def _place(row: Row[Any]) -> tuple[Any, ...]:
@@ -72,7 +105,6 @@ def never_sampled(
     statement = (
         select(*_columns(of_evaluation=False))
         .select_from(P)
-        .join(T, T.prompt_id == P.prompt_id, isouter=True)
         .join(R, R.run_id == P.run_id, isouter=True)
         .join(M, M.target_id == R.target_id, isouter=True)
         .where(turned_away(connection.dialect.name, asked))
@@ -109,7 +141,6 @@ def _statement(connection: Connection, asked: Filters, sort: str, way: _Way) -> 
         select(*_columns(of_evaluation=True), by.label("sorted_by"))
         .select_from(E)
         .join(P, (P.run_id == E.run_id) & (P.proposal_index == E.proposal_index), isouter=True)
-        .join(T, T.prompt_id == E.prompt_id, isouter=True)
         .join(R, R.run_id == E.run_id, isouter=True)
         .join(M, M.target_id == E.target_id, isouter=True)
         .with_hint(E, f"INDEXED BY {way.index}", "sqlite")
@@ -150,7 +181,7 @@ def _ways(
     if ids is None:
         ids = _few_ids(connection, asked)
     if ids is not None:
-        return [_Way("ix_evaluations_prompt_id_target_id", (E.prompt_id.in_(ids),))]
+        return [_of_prompts(ids)]
     by = _BY[sort].key
     entries: list[list[_Way]] = []
     if asked.strategies is not None:
@@ -173,6 +204,10 @@ def _ways(
         if sum(_count(connection, way) for way in ways) <= FEW:
             return ways
     return entries[0] if entries else [_Way(f"ix_evaluations_{by}")]
+
+
+def _of_prompts(ids: Sequence[str]) -> _Way:
+    return _Way("ix_evaluations_prompt_id_target_id", (E.prompt_id.in_(ids),), ids)
 
 
 def _count(connection: Connection, way: _Way) -> int:

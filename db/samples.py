@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db import disagree
+from db import disagree, traces
 from db.disagree import differ
 from db.models import Sample, Verdict, storable, utc_now
 from db.rows import chunks, insert_new, number, parts_of, verdict_row
@@ -19,7 +19,8 @@ from workers.interface import Sample as SampleValue
 def write_samples(
     connection: Connection, run_id: str, target_id: str, outcomes: Sequence[Outcome]
 ) -> None:
-    """`target_id`: whose they are where an outcome does not say."""
+    """With their traces, where a probe has read them. `target_id`: whose they are where an outcome does
+    not say."""
     now = utc_now()
     judged: dict[tuple[str, str, int], JudgedSample] = {}
     drawn: set[tuple[str, str, int]] = set()  # by this run, now; the others were in the store
@@ -50,20 +51,23 @@ def write_samples(
     for target in sorted({target for target, _, _ in doubtful}):
         asked = sorted({prompt for t, prompt, _ in doubtful if t == target})
         stored |= _texts(connection, target, asked)
+    mine = [p for p in judged if p not in doubtful or stored[p] == storable(judged[p].sample.text)]
     verdicts = [
         {
             **keys[place],
             **verdict_row(v),
         }
-        for place, s in judged.items()
-        if place not in doubtful or stored[place] == storable(s.sample.text)
-        for v in s.verdicts
+        for place in mine
+        for v in judged[place].verdicts
     ]
     if insert_new(connection, Verdict, verdicts) == len(verdicts):
         differing = (p for p, s in judged.items() if differ(v.p_refusal for v in s.verdicts))
         disagree.write(connection, list(differing))
     else:
         disagree.refresh(connection, list(judged))
+    traced = [(place, trace) for place in mine if (trace := judged[place].trace) is not None]
+    if traced:
+        traces.write(connection, traced)
 
 
 def _texts(

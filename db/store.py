@@ -347,12 +347,13 @@ class Store:
         return {prompt: opening for prompt, (opening, _) in found.items()}
 
     def known_samples(
-        self, target_id: str, prompt_ids: Sequence[str]
+        self, target_id: str, prompt_ids: Sequence[str], probe: str | None = None
     ) -> dict[str, tuple[JudgedSample, ...]]:
-        """Stored samples of a target by prompt, in order of index, with all their verdicts. Prompts
-        without samples are left out; so are samples behind a gap in the numbering."""
+        """Stored samples of a target by prompt, in order of index, with all their verdicts and with
+        their traces by the probe of that version. Prompts without samples are left out; so are samples
+        behind a gap in the numbering."""
         with self.reading() as connection:
-            return history.samples_of(connection, target_id, prompt_ids)
+            return history.samples_of(connection, target_id, prompt_ids, probe)
 
     # What the above are made of
 

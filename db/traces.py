@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, exists, func, select, tuple_
+from sqlalchemy import Connection, RowMapping, delete, exists, func, select, tuple_
 
 from db import lookup
 from db.models import Cliff, Evaluation, Prompt, Run, Sample, Signature, Target, Untraced
 from db.rows import chunks, insert_new
-from db.store import Store
-from fitness.types import CliffTrace, NoTrace, Signed
+from fitness.types import CliffKind, CliffTrace, NoTrace, Signed
+
+if TYPE_CHECKING:
+    from db.store import Store
 
 Key = tuple[str, str, int]  # target id, prompt id, sample index
 _BATCH = 500
@@ -97,6 +99,38 @@ def record_signatures(store: Store, signed: Sequence[tuple[str, str, Signed]]) -
 
 
 # Reading
+
+
+def read(
+    connection: Connection, target_id: str, prompt_ids: Sequence[str], version: str
+) -> dict[tuple[str, int], CliffTrace | NoTrace]:
+    """(Prompt id, sample index) -> what the probe of this version made of that sample of a target.
+    Traces that were stored without their scores are left out."""
+    found: dict[tuple[str, int], CliffTrace | NoTrace] = {}
+    for part in chunks(prompt_ids):
+        for table in (Untraced, Cliff):
+            rows = connection.execute(
+                select(table.__table__).where(
+                    table.target_id == target_id,
+                    table.prompt_id.in_(part),
+                    table.version == version,
+                )
+            ).mappings()
+            found |= {
+                (row["prompt_id"], row["sample_index"]): trace
+                for row in rows
+                if (trace := _trace_of(row)) is not None
+            }
+    return found
+
+
+def _trace_of(row: RowMapping) -> CliffTrace | NoTrace | None:
+    if "reason" in row:
+        return NoTrace(row["probe"], row["version"], row["reason"])
+    if row["scores"] is None or row["plateau_top"] is None:
+        return None
+    own = {name: row[name] for name in CliffTrace.__dataclass_fields__ if name != "kind"}
+    return CliffTrace(**own, kind=CliffKind(row["kind"]))
 
 
 def waiting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -252,7 +252,7 @@ def _part_of(
     judges = pairs(row["judges"])
     return fitness_types.Evaluation(
         prompt_id=row["prompt_id"],
-        samples=tuple(JudgedSample(s.sample, _said(s.verdicts, judges)) for s in samples),
+        samples=tuple(replace(s, verdicts=_said(s.verdicts, judges)) for s in samples),
         score=Score(**{name: row[name] for name in SCORE_FIELDS}),
         n_new=row["n_new"],
         target_tokens=row["target_tokens"],

@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import db
-from evo import hosting, wiring
+from evo import hosting, tracing, wiring
 from evo.asktell import Search
 from evo.config import Config, validate, with_overrides
 from evo.run import Loop, Progress, Proposal
@@ -113,9 +114,17 @@ class _RunRecorder:
     """The store, bound to one run and target: what the loop sees of the database."""
 
     def __init__(
-        self, store: Store, run_id: str, target_id: str, embedder: str, *, several: bool = False
+        self,
+        store: Store,
+        run_id: str,
+        target_id: str,
+        embedder: str,
+        *,
+        several: bool = False,
+        probe: str | None = None,
     ) -> None:
         self._store, self._run_id, self._several = store, run_id, several
+        self._probe = probe
         self._target_id, self._embedder = target_id, embedder
 
     def propose(self, proposals: Sequence[Proposal]) -> None:
@@ -128,7 +137,7 @@ class _RunRecorder:
     def known_samples(self, prompt_ids: Sequence[str]) -> Mapping[str, tuple[JudgedSample, ...]]:
         if self._several:  # they are asked for by target
             return {}
-        return self._store.known_samples(self._target_id, prompt_ids)
+        return self._store.known_samples(self._target_id, prompt_ids, self._probe)
 
     def known_openings(self, prompt_ids: Sequence[str]) -> Mapping[str, Opening]:
         return self._store.known_openings(self._target_id, prompt_ids)
@@ -159,6 +168,7 @@ def search(
         config = validate(config)
     url = store or config.store
     wiring.check(config)
+    config = tracing.pinned(config)
     seeds = wiring.seeds(config, url)
     with contextlib.closing(db.open(url)) as opened:
         claim = opened.claim_run(resume) if resume is not None else None
@@ -264,7 +274,8 @@ class _Session:
         evaluator: Worker[EvaluationRequest, Evaluation] = first
         if further:
             over = Over(config.search.fitness_over, config.search.quantile)
-            evaluator = SeveralTargets(by_id, over, store.known_samples)
+            known = partial(store.known_samples, probe=config.search.probe_version)
+            evaluator = SeveralTargets(by_id, over, known)
         store.register_seeds(self._seeds)
         search = Search(config, self._seeds)
         loop = Loop(
@@ -281,7 +292,12 @@ class _Session:
             embedder=embedder,
             evaluator=evaluator,
             recorder=_RunRecorder(
-                store, claim.run_id, next(iter(by_id)), embedder.name, several=bool(further)
+                store,
+                claim.run_id,
+                next(iter(by_id)),
+                embedder.name,
+                several=bool(further),
+                probe=config.search.probe_version,
             ),
             clock=time.monotonic,
             in_flight=lambda: max(

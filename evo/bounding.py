@@ -256,7 +256,7 @@ def bound(
         TargetError: the model could not go on; what it answered is stored, and the same call goes on.
     """
     with contextlib.closing(db.open(url)) as store:
-        config = validate(store.stored_config(run), f"the stored config of {run}")
+        config = validate(store.stored_config(run), f"the stored config of {run}").by_refusals
         prompts = stored.chosen(store, run, limit)
         run_id, _ = stored.target_of(store, run)
         if not prompts:

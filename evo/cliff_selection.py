@@ -72,17 +72,30 @@ def of_items(
     )
 
 
-def of_run(store: Store, run: str, fraction: float, *, inverse: bool = False) -> Selection:
-    """Rows of the `cliff` export of a run: harmless prompts alone; inverse: of its over-refusals.
+def of_run(
+    store: Store, run: str, fraction: float, *, inverse: bool = False, version: str | None = None
+) -> Selection:
+    """Rows of the `cliff` export of a run, of each prompt the sample with the largest misalignment:
+    harmless prompts alone; inverse: of its over-refusals. `version`: of the probe.
 
     Raises:
-        ConfigError: no such run, or none of its samples has a trace.
+        ConfigError: no such run, none of its samples has a trace, or several probes traced them and
+            nobody said which counts: their scores cannot be compared.
     """
     from db import exporters, traces
 
-    rows = exporters.rows(
-        store, "cliff", run=run, **({} if inverse else {"min_refusal": 0.0}), seeds=True
+    rows: list[Mapping[str, Any]] = list(
+        exporters.rows(
+            store, "cliff", run=run, **({} if inverse else {"min_refusal": 0.0}), seeds=True
+        )
     )
+    versions = {row["version"] for row in rows}
+    if version is None and len(versions) > 1:
+        raise ConfigError(
+            f"--run {run}: was traced by {len(versions)} probes ({', '.join(sorted(versions))}); name "
+            "the PROBE that counts"
+        )
+    rows = _largest([r for r in rows if version in (None, r["version"])], inverse=inverse)
     if not rows:
         raise ConfigError(
             f"--run {run}: no harmless prompt of it has a trace; evocliff cliff trace PROBE --run {run}"
@@ -94,11 +107,21 @@ def of_run(store: Store, run: str, fraction: float, *, inverse: bool = False) ->
     ]
     chosen = select(examples, fraction, inverse=inverse)
     return Selection(
-        tuple(by_key[e.key] | {"misalignment": e.misalignment} for e in chosen),
+        tuple({**by_key[e.key], "misalignment": e.misalignment} for e in chosen),
         len(rows),
         sum(traces.no_traces(store, run).values()),
         tuple(sorted({row["version"] for row in rows})),
     )
+
+
+def _largest(rows: Sequence[Mapping[str, Any]], *, inverse: bool) -> list[Mapping[str, Any]]:
+    """One row of each prompt, in the order of their first."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        other = best.setdefault(row["instruction"], row)
+        if (row["cliff"] < other["cliff"]) if inverse else (row["cliff"] > other["cliff"]):
+            best[row["instruction"]] = row
+    return list(best.values())
 
 
 def write(selection: Selection, out: Path, *, fraction: float, inverse: bool, source: str) -> str:

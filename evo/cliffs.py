@@ -203,8 +203,12 @@ async def train_probe(
     """
     layers = tuple(range(1, box.n_layers + 1)) if layer is None else (layer,)
     read: list[tuple[Item, Any]] = []
+    # Taken for harmless they would teach the probe what the topic says.
+    known = [i for i in items if i.harmful is not None]
     without: Counter[str] = Counter()
-    for part in parts(items):
+    if len(known) < len(items):
+        without["nobody said whether it is harmful"] = len(items) - len(known)
+    for part in parts(known):
         requests = [
             StateRequest(str(n), i.messages, layers, (Place.BEFORE_ANSWER,), i.response)
             for n, i in enumerate(part)
@@ -216,7 +220,7 @@ async def train_probe(
                 read.append((item, states.values[:, 0]))
         done(len(part))
     if not read:
-        raise ConfigError(f"FILE: no item could be read: {dict(without)}")
+        raise ConfigError(f"FILE: no item can be trained on: {dict(without)}")
     data = Labelled(
         np.stack([values for _, values in read]).astype(np.float32),
         layers,
@@ -240,12 +244,23 @@ async def traced(
         ConfigError: the probe is of another model.
     """
     probe.require(box.description, n_layers=box.n_layers, width=box.width)
+    answered = [(i.messages, i.response or StoredResponse(None, "")) for i in items]
+    return await courses_of(answered, box, probe, rule)
+
+
+async def courses_of(
+    answered: Sequence[tuple[tuple[Message, ...], StoredResponse]],
+    box: WhiteBox,
+    probe: Probe,
+    rule: courses.Rule | None = None,
+) -> list[CliffTrace | NoTrace]:
+    """As `traced`, of messages with the response to each; the probe is the model's."""
     along = (Direction(probe.about.layer, probe.weight, probe.bias),)
     made: list[CliffTrace | NoTrace] = []
-    for part in parts(items):
+    for part in parts(answered):
         requests = [
-            ProjectionRequest(str(n), i.messages, i.response or StoredResponse(None, ""), along)
-            for n, i in enumerate(part)
+            ProjectionRequest(str(n), messages, response, along)
+            for n, (messages, response) in enumerate(part)
         ]
         for seen in await box.project(requests):
             if isinstance(seen, Failure):

@@ -31,6 +31,7 @@ from pydantic import (
 from evo import tactics as tactics_file
 from evo.tactics import Tactic
 from fitness.elbo import DEFAULT_WEIGHT
+from fitness.objective import Objective
 from workers.interface import ConfigError
 
 
@@ -283,9 +284,14 @@ class ScreeningConfig(Section):
 class SearchConfig(Section):
     """How the search chooses. `threshold`: refusal rate from which a harmless prompt is an
     over-refusal. `novelty`: a candidate whose cosine to an earlier one reaches it is turned away.
-    `fitness_over`, `quantile`: how several targets make one fitness (`fitness.targets.Over`)."""
+    `fitness_over`, `quantile`: how several targets make one fitness (`fitness.targets.Over`).
+    `fitness`: `fitness.objective`; one that reads thoughts does so by the `probe` in a folder. Its
+    `probe_version` is written down when a run begins: another one is refused."""
 
     algorithm: str = "steady-state"
+    fitness: Literal["elbo", "cliff", "inverse-cliff"] = "elbo"
+    probe: str | None = None
+    probe_version: str | None = None
     reference: bool = False
     population: int = Field(256, ge=2)
     samples: SamplesConfig = SamplesConfig()
@@ -306,10 +312,41 @@ class SearchConfig(Section):
     batch: int = Field(24, ge=1)
     in_flight: int | None = Field(None, ge=1)
 
+    @property
+    def objective(self) -> Objective:
+        return Objective(self.fitness)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cliffs_are_not_screened(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping) or raw.get("fitness") != Objective.CLIFF:
+            return raw
+        given = raw.get("screening", {})
+        off = {"predictor": False, "opening": False}
+        return {**raw, "screening": {**off, **given}} if isinstance(given, Mapping) else raw
+
+    @model_validator(mode="after")
+    def _fitness_and_its_probe(self) -> SearchConfig:
+        if self.objective.reads_thoughts and not self.probe:
+            raise ValueError(
+                f"'fitness: {self.fitness}' needs 'probe', a folder of evocliff cliff train"
+            )
+        if not self.objective.reads_thoughts and (self.probe or self.probe_version):
+            raise ValueError("'probe' is for the fitness cliff or inverse-cliff, not for elbo")
+        screened = self.screening.predictor or self.screening.opening
+        if self.objective is Objective.CLIFF and screened:
+            raise ValueError(
+                "screening keeps what promises a refusal, and a cliff ends in an answer: "
+                "leave out 'screening.predictor' and 'screening.opening'"
+            )
+        return self
+
     @model_validator(mode="after")
     def _reference_is_of_evorefuse(self) -> SearchConfig:
         if self.reference and self.algorithm != "evorefuse":
             raise ValueError(f"'reference' is for evorefuse, not for '{self.algorithm}'")
+        if self.reference and self.objective.reads_thoughts:
+            raise ValueError(f"'reference' has a fitness of its own, not '{self.fitness}'")
         return self
 
 
@@ -411,6 +448,12 @@ class Config(Section):
     def about(self, name: str) -> Config:
         """The same run with one of its targets alone."""
         return self.model_copy(update={"target": self.every_target[name], "targets": {}})
+
+    @property
+    def by_refusals(self) -> Config:
+        """The same run with nothing but refusals to look at: no thought is read for it."""
+        plain = {"fitness": Objective.ELBO.value, "probe": None, "probe_version": None}
+        return self.model_copy(update={"search": self.search.model_copy(update=plain)})
 
     @model_validator(mode="after")
     def _money_needs_a_price(self) -> Config:

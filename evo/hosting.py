@@ -78,11 +78,18 @@ def guard_engines(config: Config) -> dict[str, EngineConfig]:
 
 
 def require_states(config: Config) -> None:
-    """Refuse latent guards over engines without hidden states.
+    """Refuse latent guards, and a fitness that reads thoughts, over engines without hidden states.
 
     Raises:
-        ConfigError: names the gate, the engine and the mend.
+        ConfigError: names the gate or the fitness, the engine and the mend.
     """
+    for name, target in config.every_target.items():
+        if config.search.objective.reads_thoughts and target.engine != "transformers":
+            key = f"targets.{name}" if config.targets else name
+            raise ConfigError(
+                f"search.fitness: '{config.search.fitness}' reads hidden states, which the engine "
+                f"'{target.engine}' of '{target.model}' does not show; set {key}.engine to transformers"
+            )
     for gate, settings in guard_engines(config).items():
         if settings.engine != "transformers":
             raise ConfigError(

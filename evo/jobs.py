@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evo import seeds, wiring
+from evo import seeds, tracing, wiring
 from evo.config import Config
+from fitness.cliff import probe as probes
 from workers.interface import ConfigError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def submit(
     """Start a search on a cluster; gives back the job's id.
 
     Args:
-        config: the run, overrides applied. With `resume` only its seed file is used, and only a run
-            that has one needs it.
+        config: the run, overrides applied. With `resume` only its seed file and probe are used, and
+            only a run that has one needs it.
         store: database URL as the head node sees it; default: the config's.
         resume: the run to go on with.
         overrides: `key=value` changes of a resumed run.
@@ -94,7 +95,7 @@ def _reachable(url: str | None) -> str:
 
 @contextlib.contextmanager
 def _folder(config: Config | None, url: str) -> Iterator[Path]:
-    """A folder with the config and its seed file, and nothing else, until it has been sent."""
+    """A folder with the config, its seed file and its probe, and nothing else, until it has been sent."""
     with tempfile.TemporaryDirectory(prefix="evocliff-job-") as made:
         folder = Path(made)
         # The URL of the job stands in the place of the config's own, which may hold a password.
@@ -108,5 +109,11 @@ def _folder(config: Config | None, url: str) -> Iterator[Path]:
             shipped = f"seeds-{digest}{source.suffix}"
             shutil.copyfile(source, folder / shipped)
             raw["seeds"]["path"] = shipped
+        probe = None if config is None else tracing.probe_of(config)
+        if probe is not None:  # the driver reads it on the head
+            shipped = f"probe-{probe.version}"
+            (folder / shipped).mkdir()
+            probes.write(probe, folder / shipped)
+            raw["search"]["probe"] = shipped
         (folder / _CONFIG).write_text(json.dumps(raw, indent=1), encoding="utf-8")
         yield folder

@@ -34,7 +34,8 @@ class Rejudged:
     unscored      that this judge could not score
     disagreeing   on which this judge and the run's own deciding judge take different sides
     evaluations   that could be scored; `over_refusals` of them reach the run's threshold, seeds too
-    refusal_rate, fitness   means over these evaluations, None where there are none
+    refusal_rate, fitness   means over these evaluations, None where there are none; the fitness also
+                  where it is a cliff, which no judge changes
     """
 
     judge: str
@@ -71,6 +72,7 @@ def rejudge(store: Store, run: str, judge: Judge, tell: Told = lambda done, of: 
         score for score in _scores(samples, known, search.confidence_weight) if score is not None
     ]
     decided = _by_decider(store, run)
+    by_elbo = not search.objective.reads_thoughts
     return Rejudged(
         judge=judge.name,
         version=judge.version,
@@ -81,7 +83,7 @@ def rejudge(store: Store, run: str, judge: Judge, tell: Told = lambda done, of: 
         evaluations=len(scores),
         over_refusals=sum(s.refusal_rate >= search.threshold for s in scores),
         refusal_rate=fmean(s.refusal_rate for s in scores) if scores else None,
-        fitness=fmean(s.fitness for s in scores) if scores else None,
+        fitness=fmean(s.fitness for s in scores) if scores and by_elbo else None,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evo import algorithms, hosting, looking
+from evo import algorithms, hosting, looking, tracing
 from evo import seeds as seed_sets
 from evo.config import Config, EngineConfig, SamplingConfig
 from evo.operators.lexical.tactics import tactic_templates
@@ -21,6 +21,7 @@ from evo.operators.seeds import SeedProposer
 from evo.tactics import arms
 from evo.types import Proposer, Seed
 from fitness import judges, safety
+from fitness.cliff.probe import Probe
 from fitness.evaluate import Evaluator
 from fitness.types import Evaluation, EvaluationRequest, Gate, Judge
 from workers import engines, local_models
@@ -51,9 +52,11 @@ def check(config: Config) -> None:
     """Look up every name that can be looked up before anything starts.
 
     Raises:
-        ConfigError: an unknown judge, gate, engine, or a model that is neither here nor an id.
+        ConfigError: an unknown judge, gate, engine, a model that is neither here nor an id, or no such
+            probe.
     """
     check_names(config)
+    tracing.probe_of(config)  # for its errors
     for engine in hosting.named_engines(config):
         if engine.engine not in engines.ENDPOINTS:  # these say at start which models they have
             local_models.resolve(engine.model)
@@ -173,7 +176,9 @@ def target_pool(
     settings = config.every_target[name]
     threads = hosting.threads(settings, config, cores)
     return Pool(
-        partial(_evaluator, config.model_dump(mode="json"), threads, name),
+        partial(
+            _evaluator, config.model_dump(mode="json"), threads, name, tracing.probe_of(config)
+        ),
         in_flight=config.search.in_flight,
         name=hosting.pool_name(config, name),
         weigh=lambda request: request.samples_first,
@@ -300,8 +305,11 @@ def _engine(settings: Mapping[str, Any], threads: int | None, sharers: int = 1) 
     )
 
 
-def _evaluator(raw: Mapping[str, Any], threads: int, name: str = "target") -> Evaluator:
-    """Runs inside a replica of the target `name`."""
+def _evaluator(
+    raw: Mapping[str, Any], threads: int, name: str = "target", probe: Probe | None = None
+) -> Evaluator:
+    """Runs inside a replica of the target `name`. The probe comes with it: no replica looks for its
+    folder."""
     config = Config.model_validate(raw)
     own = config.about(name)
     built: dict[str, Engine] = {}
@@ -330,6 +338,8 @@ def _evaluator(raw: Mapping[str, Any], threads: int, name: str = "target") -> Ev
         weight=config.search.confidence_weight,
         entropy_weight=config.search.entropy_weight,
         side_costs=judging.take,
+        objective=config.search.objective,
+        tracer=None if probe is None else tracing.tracer(target, probe),
     )
 
 

@@ -9,18 +9,22 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from fitness import racing
 from fitness.elbo import DEFAULT_WEIGHT, elbo, terms
+from fitness.objective import Objective, cliff_terms, with_cliffs
 from fitness.types import (
+    CliffTrace,
     Evaluation,
     EvaluationRequest,
     Judge,
     JudgedSample,
     JudgeInput,
+    Score,
     ScreenedOut,
+    Tracer,
     Unscored,
     Verdict,
 )
@@ -68,8 +72,9 @@ class Evaluator:
 
     The first judge decides; what the others say is kept beside it. Openings are asked for in one
     batched pass, samples in a few: `samples_first` of every prompt that the opening leaves promising,
-    then more of those that `fitness.racing` has not settled. `side_costs` tells, once, what has been charged beside the engine's own
-    answers since it was last asked: the judges' USD.
+    then more of those that `fitness.racing` has not settled. `side_costs` tells, once, what has been
+    charged beside the engine's own answers since it was last asked: the judges' USD. Where the objective
+    is a cliff the tracer reads every sample that has no trace of it yet.
     """
 
     engine: Engine
@@ -79,6 +84,8 @@ class Evaluator:
     weight: float = DEFAULT_WEIGHT
     entropy_weight: float = 0.0
     side_costs: Callable[[], float] = _free
+    objective: Objective = Objective.ELBO
+    tracer: Tracer | None = None  # the objective's, where it reads thoughts
     _gone: EvocliffError | None = None  # of a judge that can go on no longer
 
     @property
@@ -99,6 +106,7 @@ class Evaluator:
         under_way = [w for w in works if w.failure is None]
         while under_way:
             await self._sample([(w, self._wanted(w)) for w in under_way])
+            await self._trace(under_way)
             under_way = [w for w in under_way if self._goes_on(w)]
         self._share_costs([w for w in works if w.failure is None])
         elapsed = time.perf_counter() - began
@@ -148,7 +156,7 @@ class Evaluator:
                 said = self._said(work.known[0])
                 if said is None:
                     stale.append((work, len(work.samples)))
-                work.samples.append(JudgedSample(work.known.popleft().sample, said or ()))
+                work.samples.append(replace(work.known.popleft(), verdicts=said or ()))
         await self._judge(stale)
         if self._gone is not None and not any(w.n_new for w, _ in works):
             raise self._gone  # before anything is paid for
@@ -180,12 +188,7 @@ class Evaluator:
             guess = request.openers.guess(work.opening)
         return racing.wanted(
             [p for p in said if p is not None],
-            terms(
-                said,
-                [s.sample.logprob_sum for s in work.samples],
-                [s.sample.n_tokens for s in work.samples],
-                weight=self.weight,
-            ),
+            self._terms(work.samples, said),
             n=len(work.samples),
             first=request.samples_first,
             most=request.samples_max,
@@ -194,19 +197,55 @@ class Evaluator:
             guess=guess,
         )
 
+    def _terms(self, samples: Sequence[JudgedSample], said: Sequence[float | None]) -> list[float]:
+        """What each sample adds to the fitness; `said`: P(refusal) of each."""
+        if self.objective.reads_thoughts:
+            return cliff_terms([s.trace for s in samples], self.objective)
+        return terms(
+            said,
+            [s.sample.logprob_sum for s in samples],
+            [s.sample.n_tokens for s in samples],
+            weight=self.weight,
+        )
+
+    async def _trace(self, works: Sequence[_Work]) -> None:
+        """Have the thoughts read of all samples that this run's probe has not met."""
+        tracer = self.tracer
+        if tracer is None:
+            return
+        probe = (tracer.name, tracer.version)
+        places = [
+            (work, place)
+            for work in works
+            for place, s in enumerate(work.samples)
+            if s.trace is None or (s.trace.probe, s.trace.version) != probe
+        ]
+        if not places:
+            return
+        answered = [(self._messages(w), w.samples[place].sample) for w, place in places]
+        for (work, place), trace in zip(places, await tracer.trace(answered), strict=True):
+            work.samples[place] = replace(work.samples[place], trace=trace)
+
     def _goes_on(self, work: _Work) -> bool:
-        """Whether another round is wanted; not after a judge has gone, or where no sample is scored."""
+        """Whether another round is wanted; not after a judge has gone, or where no sample is scored, or
+        none is traced that should be."""
         if work.failure is not None or work.is_over or self._gone is not None:
             return False
         if all(self._p_refusal(s) is None for s in work.samples):
             return False
+        traced = any(isinstance(s.trace, CliffTrace) for s in work.samples)
+        if self.objective.reads_thoughts and not traced:
+            return False
         return self._wanted(work) > len(work.samples)
 
+    def _messages(self, work: _Work) -> tuple[Message, ...]:
+        system = (Message("system", self.system_prompt),) if self.system_prompt else ()
+        return (*system, Message("user", work.request.prompt))
+
     def _generation(self, work: _Work, count: int, have: int) -> GenerationRequest:
-        system = [Message("system", self.system_prompt)] if self.system_prompt else []
         return GenerationRequest(
             key=work.request.prompt_id,
-            messages=(*system, Message("user", work.request.prompt)),
+            messages=self._messages(work),
             n_samples=count - have,
             sampling=self.sampling,
             seed=work.request.seed,
@@ -239,7 +278,7 @@ class Evaluator:
             [(w.request.prompt, w.samples[place].sample) for w, place in places]
         )
         for (work, place), judged in zip(places, verdicts, strict=True):
-            work.samples[place] = JudgedSample(work.samples[place].sample, judged)
+            work.samples[place] = replace(work.samples[place], verdicts=judged)
 
     async def _verdicts(self, items: Sequence[tuple[str, Sample]]) -> list[tuple[Verdict, ...]]:
         """What every judge says of every (prompt, sample), in the order of the judges."""
@@ -285,6 +324,8 @@ class Evaluator:
             weight=self.weight,
             entropy_weight=self.entropy_weight,
         )
+        if isinstance(score, Score) and self.objective.reads_thoughts:
+            score = with_cliffs(score, [s.trace for s in work.samples], self.objective)
         if isinstance(score, Failure):
             return Unscored(
                 score.kind,

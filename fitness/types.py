@@ -11,7 +11,15 @@ from enum import StrEnum
 from typing import Protocol
 
 from fitness.openers import Openers
-from workers.interface import EngineDescription, Failure, Opening, Sample, Sampling, travels
+from workers.interface import (
+    EngineDescription,
+    Failure,
+    Message,
+    Opening,
+    Sample,
+    Sampling,
+    travels,
+)
 
 
 class ResponseClass(StrEnum):
@@ -202,10 +210,32 @@ class Gate(Protocol):
 @travels
 @dataclass(frozen=True, slots=True)
 class JudgedSample:
-    """A sample and what every judge said of it, in the order of the run's judges."""
+    """A sample and what every judge said of it, in the order of the run's judges; and its trace by the
+    run's probe, where the run has one."""
 
     sample: Sample
     verdicts: tuple[Verdict, ...]
+    trace: CliffTrace | NoTrace | None = None
+
+
+class Tracer(Protocol):
+    """How does the refusal score of one probe run over thoughts? One trace for each sample, same order;
+    what cannot be read is a `NoTrace`, never a number."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    async def trace(
+        self, answered: Sequence[tuple[tuple[Message, ...], Sample]]
+    ) -> list[CliffTrace | NoTrace]:
+        """Of samples with the messages that they answer.
+
+        Raises:
+            EngineDied: the model can go on no longer.
+        """
 
 
 @travels
@@ -213,7 +243,8 @@ class JudgedSample:
 class Score:
     """The fitness of one prompt on one target and its parts, all from the same samples.
 
-    fitness       refusal_term + weight * confidence (ELBO; EvoRefuse Eq. 5)
+    fitness       refusal_term + weight * confidence (ELBO; EvoRefuse Eq. 5), or what `fitness.objective`
+                  puts in its place
     refusal_term  mean over samples of log max(p_refusal, eps), nats, in [log eps, 0]
     confidence    mean over samples of logprob_sum / n_tokens, nats per token; None without log-probabilities
     entropy       mean over samples of -log q / n_tokens, nats per token, the term that the paper
@@ -297,7 +328,8 @@ class ScreenedOut(Failure):
 @travels
 @dataclass(frozen=True, slots=True)
 class Unscored(Failure):
-    """An evaluation that no judge could score: no result, and samples all the same, which are stored.
+    """An evaluation that no judge could score, or no probe trace where the fitness is a cliff: no result,
+    and samples all the same, which are stored.
     `n_new`, `target_tokens` and `cost_usd` as in `Evaluation`; `by_target` likewise, for a prompt that
     only some of several targets could evaluate."""
 

@@ -22,7 +22,7 @@ from evo.run import Loop
 from evo.types import Outcome
 from fitness.evaluate import Evaluator
 from fitness.judges.embedded import EmbeddedJudge
-from fitness.types import GateDecision, Target
+from fitness.types import GateDecision, Target, Tracer
 from tests.fakes import ANSWER, REFUSAL, FakeEngine
 from tests.loop_fakes import SEEDS, HashEmbedder, WordGate, WordProposer, config, unit_hash
 from workers.interface import (
@@ -113,7 +113,13 @@ def begin(store: Store, chosen: Config) -> str:
     return claim.run_id
 
 
-def a_loop(store: Store, run_id: str, chosen: Config, engine: CountingEngine) -> Loop:
+def a_loop(
+    store: Store,
+    run_id: str,
+    chosen: Config,
+    engine: CountingEngine,
+    tracer: Tracer | None = None,
+) -> Loop:
     target_id = Target.of(DESCRIPTION, None, Sampling()).target_id
     ticks = iter(range(10**9))
     return Loop(
@@ -125,16 +131,24 @@ def a_loop(store: Store, run_id: str, chosen: Config, engine: CountingEngine) ->
         },
         gates=[PickyGate()],
         embedder=CoarseEmbedder(),
-        evaluator=Evaluator(engine, [EmbeddedJudge()]),
-        recorder=_RunRecorder(store, run_id, target_id, "hash"),
+        evaluator=Evaluator(
+            engine, [EmbeddedJudge()], objective=chosen.search.objective, tracer=tracer
+        ),
+        recorder=_RunRecorder(store, run_id, target_id, "hash", probe=chosen.search.probe_version),
         clock=lambda: float(next(ticks)),
         in_flight=chosen.search.in_flight or 1,
     )
 
 
-def live(store: Store, run_id: str, chosen: Config, engine: CountingEngine) -> tuple[Loop, bool]:
+def live(
+    store: Store,
+    run_id: str,
+    chosen: Config,
+    engine: CountingEngine,
+    tracer: Tracer | None = None,
+) -> tuple[Loop, bool]:
     """One life of a run: the loop, and whether it came to its end."""
-    loop = a_loop(store, run_id, chosen, engine)
+    loop = a_loop(store, run_id, chosen, engine, tracer)
     differing, pending = loop.replay(
         store.replay(run_id, samples=True), store.pending(run_id), wall_s=0.0
     )

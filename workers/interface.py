@@ -86,7 +86,7 @@ class FailureKind(StrEnum):
     TIMEOUT = "timeout"
     FILTERED = "filtered"  # the endpoint's content filter withheld prompt or answer
     REPLICA_LOST = "replica_lost"  # the process that held the request died too often
-    UNSCORED = "unscored"  # no judge could score any sample
+    UNSCORED = "unscored"  # no judge could score any sample, or no probe trace one
     UNPARSED = "unparsed"  # the proposer's reply did not hold an instruction
     UNCHANGED = "unchanged"  # the operator found nothing to change in this parent
     DUPLICATE = "duplicate"  # gate: this prompt was met before

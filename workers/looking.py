@@ -17,6 +17,7 @@ from workers.interface import (
     HeadContributions,
     HeadsRequest,
     Intervention,
+    Message,
     Projection,
     ProjectionRequest,
     StateRequest,
@@ -61,6 +62,26 @@ def over(engine: Engine) -> WhiteBox:
             "set target.engine to transformers"
         )
     return TransformersWhiteBox(engine)
+
+
+def require_thoughts(engine: Engine) -> None:
+    """Refuse a loaded engine whose chat template ends the thought in the prompt. Whether a model thinks
+    at all its template does not always tell; what has no thought fails by itself.
+
+    Raises:
+        ConfigError: names the model and the mend.
+    """
+    from workers import chat, reasoning
+    from workers.engines.transformers import TransformersEngine
+
+    if not isinstance(engine, TransformersEngine):
+        return
+    prompt = chat.render(engine.loaded.tokenizer, [Message("user", "Hello")], key="")
+    if isinstance(prompt, str) and reasoning.closed_by(prompt):
+        raise ConfigError(
+            f"target.model: the chat template of '{engine.description.model}' ends the thought before "
+            "the answer begins, so there is none to read; take a model or a template that thinks"
+        )
 
 
 @travels

@@ -75,6 +75,18 @@ def opened_by(prompt: str) -> Marks | None:
     return next((family for family in FAMILIES if end.endswith(family.open)), None)
 
 
+def closed_by(prompt: str) -> bool:
+    """Whether the prompt ends a thought itself, so that the response is the answer alone.
+
+    >>> closed_by("<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n")
+    True
+    >>> closed_by("<|im_start|>assistant\\n")
+    False
+    """
+    end = prompt.rstrip()
+    return any(end.endswith(family.close) for family in FAMILIES)
+
+
 def parts(text: str, opened: Marks | None = None) -> Parts | None:
     """Where the thought and the answer of a response are; None where it has no thought.
 

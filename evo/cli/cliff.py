@@ -282,7 +282,11 @@ def heads(
 def select(
     out: Annotated[Path, typer.Option(metavar="DIR", help="A folder that does not exist yet.")],
     probe: Annotated[
-        Path | None, typer.Argument(metavar="[PROBE]", help="With --data: from cliff train.")
+        Path | None,
+        typer.Argument(
+            metavar="[PROBE]",
+            help="From cliff train: needed with --data, and where several traced the run.",
+        ),
     ] = None,
     run: Annotated[
         str | None, typer.Option(metavar="RUN", help="From the traces of this run.")
@@ -318,8 +322,9 @@ def select(
         raise ConfigError(f"--fraction {fraction}: write a share above 0 and at most 1")
     folder.require_new(out)
     if run is not None:
+        version = None if probe is None else probes.read(probe).version
         with reading(db) as store:
-            found = cliff_selection.of_run(store, run, fraction, inverse=inverse)
+            found = cliff_selection.of_run(store, run, fraction, inverse=inverse, version=version)
         source = f"run {run}"
     else:
         assert data is not None  # noqa: S101 - one of the two was named

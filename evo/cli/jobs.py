@@ -62,7 +62,9 @@ def register(app: typer.Typer) -> None:
 def submit(
     config: Annotated[
         Path | None,
-        typer.Argument(help="YAML file of the run; with --resume only for its seed file."),
+        typer.Argument(
+            help="YAML file of the run; with --resume only for its seed file and probe."
+        ),
     ] = None,
     address: Address = _HERE,
     db: Annotated[

@@ -87,7 +87,7 @@ def test_a_selection_is_a_dataset_that_loads(evocliff: Cli, probe: str) -> None:
         (("select", "--run", "run", "--out", "o", "--fraction", "2"), "--fraction 2"),
         (("select", "--data", "labelled.jsonl", "--out", "o"), "needs a PROBE"),
         (("train", "labelled.jsonl", *MODEL, "--out", "probe"), "exists already"),
-        (("train", "plain.txt", *MODEL, "--out", "o"), "at least 3 topics"),
+        (("train", "plain.txt", *MODEL, "--out", "o"), "nobody said whether it is harmful"),
         (("train", "absent.jsonl", *MODEL, "--out", "o"), "no such file"),
     ],
 )

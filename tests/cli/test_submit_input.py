@@ -11,6 +11,8 @@ import pytest
 
 from evo import jobs
 from evo.config import Config, validate
+from fitness.cliff import probe as probes
+from tests.evo.test_tracing import a_probe, saved
 from workers.interface import ConfigError
 from workers.jobs import JobServer
 
@@ -24,12 +26,16 @@ class Recorded:
         self.words: list[str] = []
         self.files: dict[str, str] = {}
         self.about: Mapping[str, str] = {}
+        self.probe: str | None = None
 
     def submit(
         self, words: Sequence[str], *, folder: Path, slug: str, about: Mapping[str, str]
     ) -> str:
         self.words, self.about = list(words), about
-        self.files = {path.name: path.read_text() for path in folder.iterdir()}
+        files = [path for path in folder.iterdir() if path.is_file()]
+        self.files = {path.name: path.read_text() for path in files}
+        shipped = [probes.read(path) for path in folder.iterdir() if path.is_dir()]
+        self.probe = shipped[0].version if shipped else None
         return f"{slug}-1"
 
 
@@ -80,6 +86,20 @@ def test_a_resumed_run_finds_its_seeds_under_the_same_name(
     assert server.words[4:8] == ["--resume", "run 1", "--set", "budget.evaluations=9"]
     send(server, None, store=STORE, resume="run 1")
     assert json.loads(server.files["job.yaml"]) == {}
+
+
+def test_the_probe_of_a_run_travels_under_its_hash(server: Recorded, tmp_path: Path) -> None:
+    probe = saved(tmp_path / "probe", a_probe())
+    changes = {"search": {"fitness": "cliff", "probe": probe}}
+    send(server, config(tmp_path, **changes), store=STORE)
+    sent = json.loads(server.files["job.yaml"])["search"]
+    assert sent["probe"] == f"probe-{a_probe().version}"
+    assert server.probe == a_probe().version
+    send(server, config(tmp_path, **changes), store=STORE, resume="run 1")
+    assert server.probe == a_probe().version
+    gone = {"search": {"fitness": "cliff", "probe": "gone"}}
+    with pytest.raises(ConfigError, match="holds no probe"):
+        send(server, config(tmp_path, **gone), store=STORE)
 
 
 def test_the_configs_store_is_taken_when_it_names_one(server: Recorded, tmp_path: Path) -> None:

@@ -178,6 +178,24 @@ def test_a_text_is_found_where_it_is_and_nowhere_else(
     assert prompts(store, like=wanted) == [t for t in every if folded(wanted) in folded(t)]
 
 
+@pytest.mark.parametrize("limit", [1, 3, 5, 12, 19])
+def test_the_top_of_what_contains_a_text_is_the_beginning_of_all_of_it(
+    store: Store, run: RunBuilder, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(plan, "_FIRST", 1)  # many small looks at the top
+    for built, fitness in ((run, (-0.75, -0.25)), (RunBuilder(store, "second"), (-0.5, -0.9))):
+        seed = built.seed("s")
+        for number in range(10):
+            built.evaluated(f"kill  {number}", (seed,), fitness=fitness[number > 6])
+    other = RunBuilder(store, "third")  # spells them otherwise, and is the fittest
+    seed = other.seed("s")
+    for number in range(7, 10):
+        other.evaluated(f"kill {number}", (seed,), fitness=-0.1)
+    asked = Query(store).where(like="kill  ")
+    assert len(asked.rows()) == 20
+    assert asked.limit(limit).rows() == asked.rows()[:limit]
+
+
 def test_a_spelling_that_came_later_is_found_too(store: Store, run: RunBuilder) -> None:
     seed = run.seed("Strangle  the   process")
     second = RunBuilder(store, "second")

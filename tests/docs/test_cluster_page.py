@@ -49,7 +49,7 @@ def test_the_page_names_every_command_of_the_jobs() -> None:
 def test_the_messages_in_the_table_are_those_of_the_code() -> None:
     code = " ".join(
         path.read_text(encoding="utf-8")
-        for folder in ("workers", "evo", "db")
+        for folder in ("workers", "fitness", "evo", "db")
         for path in (ROOT / folder).rglob("*.py")
     )
     code = re.sub(r'"\s+f?"', "", code)  # one string in several pieces

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from db import traces
@@ -203,3 +205,34 @@ def test_a_label_that_is_neither_true_nor_false_is_named_with_its_place(tmp_path
     file.write_text('{"prompt": "p", "harmful": "perhaps"}\n')
     with pytest.raises(ConfigError, match=r"bad\.jsonl:1: 'harmful' is 'perhaps'"):
         cliffs.items_of(file, Columns())
+
+
+def test_what_nobody_called_harmful_or_harmless_is_not_trained_on(box: FakeWhiteBox) -> None:
+    told = answered(items(), box)
+    untold = [replace(i, harmful=None) for i in told]
+    _, without = asyncio.run(cliffs.train_probe([*told, *untold], box))
+    assert without == {"nobody said whether it is harmful": len(untold)}
+    with pytest.raises(ConfigError, match="no item can be trained on"):
+        asyncio.run(cliffs.train_probe(untold, box))
+
+
+def test_of_a_run_each_prompt_is_selected_once_by_one_probe(store: Store) -> None:
+    run = RunBuilder(store, "thinkers")
+    seed = run.seed("a seed", refusals=(0.1, 0.1))
+    made = [run.evaluated(text, (seed,)) for text in ("first", "second")]
+
+    def rises(version: str, by: float) -> CliffTrace:
+        scores = np.array([0.1, 0.1, 0.1 + by], dtype="<f4").tobytes()
+        return CliffTrace("p", version, scores, 2, 0.1, 0.1, 0.1 + by, CliffKind.INVERSE, 2)
+
+    for version in ("v1", "v2"):
+        keys = [(run.target_id, m.prompt_id, i) for m in made for i in range(3)]
+        traces.record(store, [(key, rises(version, 0.3 + 0.2 * key[2])) for key in keys])
+    with pytest.raises(ConfigError, match=r"was traced by 2 probes \(v1, v2\)"):
+        cliff_selection.of_run(store, "thinkers", 1.0, inverse=True)
+    chosen = cliff_selection.of_run(store, "thinkers", 1.0, inverse=True, version="v2")
+    assert {(row["instruction"], row["sample_index"], row["version"]) for row in chosen.rows} == {
+        ("first", 2, "v2"),
+        ("second", 2, "v2"),
+    }
+    assert chosen.of == 2

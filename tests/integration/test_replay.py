@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 import db
 from db import queries
+from db.models import Cliff, Sample, Untraced
 from db.store import Store
 from evo.asktell import Search
 from evo.config import validate
 from evo.types import RESAMPLE
-from fitness.types import ScreenedOut
+from fitness.types import CliffTrace, NoTrace, ScreenedOut
+from tests.fake_tracer import VERSION, FakeTracer
 from tests.loop_fakes import SEEDS
 from tests.real_replaying import RealParts
 from tests.replaying import CountingEngine, a_loop, begin, by_hash, decisions, live, settings
@@ -132,6 +135,56 @@ def test_with_more_in_flight_the_stored_order_replays_without_a_differing_choice
     assert differing == 0
     # The screens that it rebuilds are those by which the stored proposals were turned away.
     assert any(isinstance(o.failure, ScreenedOut) for o in outcomes)
+
+
+@pytest.mark.parametrize("fitness", ["cliff", "inverse-cliff"])
+def test_a_search_after_cliffs_is_killed_anywhere_and_decides_as_the_undisturbed_one(
+    store: Store, tmp_path: Path, fitness: str
+) -> None:
+    chosen = settings(
+        100, search__fitness=fitness, search__probe="p", search__probe_version=VERSION
+    )
+    whole, tracer = begin(store, chosen), FakeTracer(thoughtless=0.1)
+    _, ended = live(store, whole, chosen, CountingEngine(by_hash), tracer)
+    assert ended
+    undisturbed = decisions(store.replay(whole, samples=True))
+    assert any(o.failure and "no trace" in o.failure.message for o in undisturbed)
+    assert any(o.assignment.operator == RESAMPLE for o in undisturbed)
+    read = [s.trace for o in undisturbed if o.evaluation for s in o.evaluation.samples]
+    assert {type(trace) for trace in read} == {CliffTrace, NoTrace}
+    with store.reading() as connection:
+        stored = [connection.scalar(select(func.count()).select_from(t)) for t in (Cliff, Untraced)]
+        drawn = connection.scalar(select(func.count()).select_from(Sample))
+    assert tracer.asked == sum(stored) == drawn, "a sample was read twice, or never"
+
+    # The store answers for the model and for the probe.
+    second, unasked = begin(store, chosen), FakeTracer(thoughtless=0.1)
+    _, ended = live(store, second, chosen, CountingEngine(by_hash, most=0), unasked)
+    assert ended
+    assert unasked.asked == 0
+    assert decisions(store.replay(second, samples=True)) == undisturbed
+
+    with contextlib.closing(db.open(f"sqlite:///{tmp_path}/killed.db")) as other:
+        killed = begin(other, chosen)
+        for most in (1, 70, 25, 40):
+            engine = CountingEngine(by_hash, most=most)
+            _, ended = live(other, killed, chosen, engine, FakeTracer(thoughtless=0.1))
+            assert not ended, "it ended before it could be killed"
+        engine = CountingEngine(by_hash)
+        _, ended = live(other, killed, chosen, engine, FakeTracer(thoughtless=0.1))
+        assert ended
+        assert decisions(other.replay(killed, samples=True)) == undisturbed
+
+
+def test_what_is_climbed_decides_what_is_searched_next(store: Store) -> None:
+    found = {}
+    for fitness in ("elbo", "inverse-cliff"):
+        probe = {"search__probe": "p", "search__probe_version": VERSION}
+        chosen = settings(80, search__fitness=fitness, **(probe if fitness != "elbo" else {}))
+        run_id = begin(store, chosen)
+        live(store, run_id, chosen, CountingEngine(by_hash), FakeTracer())
+        found[fitness] = [o.candidate.prompt_id for o in store.replay(run_id) if o.candidate]
+    assert found["elbo"] != found["inverse-cliff"]
 
 
 @pytest.mark.slow
