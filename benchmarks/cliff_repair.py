@@ -29,7 +29,7 @@ from workers import looking
 from workers.engines.transformers import TransformersEngine
 from workers.interface import StoredResponse
 
-POOL, CLIFFS = 400, 20
+POOL, CLIFFS = 240, 12
 SHARE = 0.1
 SEEDS = 3
 EPOCHS, BATCH, RATE = 3, 8, 2e-3
