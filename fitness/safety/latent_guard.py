@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -179,7 +180,7 @@ def load(path: str | Path) -> Guard:
         raise ConfigError(
             f"safety: {NAME}: there is no file {path}; `evocliff cliff guard` fits one"
         ) from None
-    except Exception as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise ConfigError(
             f"safety: {NAME}: {path} is no guard of evocliff ({error}); `evocliff cliff guard` fits one"
         ) from error
