@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from evo.files import column, rows
+from evo.files import column, rows, truth
 from fitness.cliff import course as courses
 from fitness.cliff.heads import Head, HeadMap, head_map
 from fitness.cliff.probe import Probe
@@ -44,7 +44,6 @@ from workers.interface import (
 BATCH = 64
 REFUSED_FROM = 0.5  # P(refusal) from which a response counts as refused
 _T = TypeVar("_T")
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +96,14 @@ def items_of(path: Path, columns: Columns) -> list[Item]:
                 text,
                 None if thought is None else StoredResponse(thought[0], thought[1]),
                 None if topic is None else str(topic),
-                _label(own, columns.harmful, place),
-                _label(own, columns.refused, place),
+                truth(own, columns.harmful, "FILE", place),
+                truth(own, columns.refused, "FILE", place),
                 row=own,
             )
         )
     if not found:
         raise ConfigError(f"FILE: {path}: holds no row")
     return found
-
-
-def _label(row: Mapping[str, Any], name: str, place: str) -> bool | None:
-    said = row.get(name)
-    if said is None or str(said).strip() == "":
-        return None
-    label = _WORDS.get(str(said).strip().lower())
-    if label is None:
-        raise ConfigError(f"FILE: {place}: '{name}' is {said!r}; write true or false")
-    return label
 
 
 # Asking the target

@@ -50,6 +50,27 @@ def column(row: Any, name: str, option: str, place: str) -> Any:
     return row[name]
 
 
+_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def truth(row: Mapping[str, Any], name: str, option: str, place: str) -> bool | None:
+    """A column that says yes or no; None where it says nothing.
+
+    >>> truth({"harmful": "no"}, "harmful", "FILE", "a.csv:1")
+    False
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    said = row.get(name)
+    if said is None or not str(said).strip():
+        return None
+    found = _TRUTHS.get(str(said).strip().lower())
+    if found is None:
+        raise ConfigError(f"{option}: {place}: '{name}' is {said!r}; write true or false")
+    return found
+
+
 def _jsonl(text: str, shown: str) -> Iterable[tuple[int, Any]]:
     # Not splitlines: it also cuts at U+2028 and others that JSON strings may hold.
     for number, line in enumerate(text.split("\n"), 1):

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from evo.cliffs import parts
 from evo.config import EngineConfig
-from evo.files import column, rows
+from evo.files import column, rows, truth
 from fitness.safety import latent_guard
 from fitness.safety.latent_guard import Guard, Kind
 from fitness.types import Signature, Signed
 from workers.interface import ConfigError, Failure, WhiteBox
-
-_BATCH = 64
-_T = TypeVar("_T")
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,10 @@ def labelled(path: Path, prompt: str, harmful: str, refused: str) -> list[Labell
             raise ConfigError(f"FILE: {place}: '{prompt}' is no text")
         labels = []
         for name in (harmful, refused):
-            said = column(row, name, "FILE", place)
-            label = _WORDS.get(str(said).strip().lower())
+            column(row, name, "FILE", place)
+            label = truth(row, name, "FILE", place)
             if label is None:
-                raise ConfigError(f"FILE: {place}: '{name}' is {said!r}; write true or false")
+                raise ConfigError(f"FILE: {place}: '{name}' is empty; write true or false")
             labels.append(label)
         found.append(Labelled(text, *labels))
     return found
@@ -59,7 +56,7 @@ async def fitted(data: Sequence[Labelled], box: WhiteBox, kind: Kind) -> Guard:
     """
     layers = tuple(range(1, box.n_layers + 1))
     states: list[Any] = []
-    for part in _parts(data):
+    for part in parts(data):
         for item, state in zip(
             part, await latent_guard.read(box, [d.prompt for d in part], layers, None), strict=True
         ):
@@ -113,7 +110,7 @@ async def sign_run(path: Path, run: str, url: str, device: str) -> dict[str, int
         box = look_into(guard.model, guard.adapter, device)
         try:
             guard.require(box.description)
-            for part in _parts(found):
+            for part in parts(found):
                 signed = await latent_guard.sign(
                     guard,
                     box,
@@ -134,7 +131,3 @@ async def sign_run(path: Path, run: str, url: str, device: str) -> dict[str, int
         finally:
             await box.close()
     return counts
-
-
-def _parts(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    return (items[i : i + _BATCH] for i in range(0, len(items), _BATCH))
