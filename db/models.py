@@ -58,21 +58,27 @@ class Target(Base):
     top_p: Mapped[float]
     top_k: Mapped[int]
     max_tokens: Mapped[int]
+    # The frame in which the instruction reaches it, with the frame's own hash where it has one.
+    surface: Mapped[str] = mapped_column(String(64), server_default=sql("'chat'"))
+    first_token: Mapped[str | None] = mapped_column(Text)  # JSON of the rule; NULL: none
     engine: Mapped[str] = mapped_column(Text)  # of the first run that asked it
     dtype: Mapped[str] = mapped_column(Text)
     device: Mapped[str] = mapped_column(Text)
 
 
 class Run(Base):
-    """One search. `config` is the resolved config as JSON; `wall_s` adds up over resumes."""
+    """One search, or one evaluation of a data set. `config` is the resolved config as JSON; `wall_s`
+    adds up over resumes."""
 
     __tablename__ = "runs"
     __table_args__ = (
         CheckConstraint("status IN ('running', 'finished', 'interrupted', 'failed')", "status"),
+        CheckConstraint("kind IN ('search', 'evaluate')", "kind"),
     )
 
     run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
     name: Mapped[str] = mapped_column(String(120), unique=True)
+    kind: Mapped[str] = mapped_column(String(16), server_default=sql("'search'"))
     status: Mapped[str] = mapped_column(String(16))
     config: Mapped[str] = mapped_column(Text)
     seed: Mapped[int] = mapped_column(BigInteger)

@@ -133,8 +133,16 @@ class Store:
 
     # The life of a run
 
-    def begin_run(self, name: str, config: Mapping[str, Any], seed: int, version: str) -> Claim:
-        """A new run held by this process. A name that is taken gets -2, -3, ... behind it."""
+    def begin_run(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        seed: int,
+        version: str,
+        kind: str = "search",
+    ) -> Claim:
+        """A new run held by this process, a search or an evaluation (`kind` "evaluate"). A name that is
+        taken gets -2, -3, ... behind it."""
         run_id = secrets.token_hex(6)
         with self.writing() as connection:
             lock_runs(connection)
@@ -151,6 +159,7 @@ class Store:
                 insert(Run).values(
                     run_id=run_id,
                     name=free,
+                    kind=kind,
                     status="running",
                     config=json.dumps(config),
                     seed=seed,
@@ -245,6 +254,8 @@ class Store:
             "adapter": target.adapter,
             "template": target.template,
             "system_prompt": target.system_prompt,
+            "surface": target.surface,
+            "first_token": target.first_token,
             "engine": description.engine,
             "dtype": description.dtype,
             "device": description.device,

@@ -24,6 +24,7 @@ from fitness.types import (
     JudgeInput,
     Score,
     ScreenedOut,
+    Surface,
     Tracer,
     Unscored,
     Verdict,
@@ -86,6 +87,7 @@ class Evaluator:
     side_costs: Callable[[], float] = _free
     objective: Objective = Objective.ELBO
     tracer: Tracer | None = None  # the objective's, where it reads thoughts
+    surface: Surface | None = None  # None: chat, the system prompt and one turn
     _gone: EvocliffError | None = None  # of a judge that can go on no longer
 
     @property
@@ -239,6 +241,8 @@ class Evaluator:
         return self._wanted(work) > len(work.samples)
 
     def _messages(self, work: _Work) -> tuple[Message, ...]:
+        if self.surface is not None:
+            return self.surface.messages(work.request.prompt)
         system = (Message("system", self.system_prompt),) if self.system_prompt else ()
         return (*system, Message("user", work.request.prompt))
 

@@ -30,6 +30,8 @@ class ResponseClass(StrEnum):
     SOFT_REFUSAL = "soft_refusal"  # declines and offers something in its place
     HARD_REFUSAL = "hard_refusal"
     EVASIVE = "evasive"  # neither answer nor refusal, or nonsense
+    ACTION = "action"  # an agent's first decision: it acts
+    QUESTION = "question"  # an agent's first decision: it asks back
 
     @property
     def is_refusal(self) -> bool:
@@ -341,9 +343,32 @@ class Unscored(Failure):
     by_target: tuple[tuple[str, Evaluation | Unscored], ...] = ()
 
 
+CHAT = "chat"  # the surface of a plain request
+
+
+class Surface(Protocol):
+    """The frame in which an instruction reaches a target. `name` goes into `Target.surface`: with the
+    hash of the frame's own words and pages, so that one name always makes the same messages."""
+
+    @property
+    def name(self) -> str: ...
+
+    def messages(self, prompt: str) -> tuple[Message, ...]:
+        """What the target is shown; the target's own system prompt is the surface's to place.
+
+        Raises:
+            KeyError: the surface knows no such instruction.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The model under test as asked: two that differ in any field are two targets."""
+    """The model under test as asked: two that differ in any field are two targets.
+
+    surface  the frame in which an instruction reaches it: chat, or an agent's with the hash of its own
+             words and pages, so that samples of one target answer the same thing
+    first_token  the rule that its engine applies to the first token of a response, as JSON; None: none
+    """
 
     model: str
     revision: str
@@ -351,10 +376,17 @@ class Target:
     template: str
     system_prompt: str | None
     sampling: Sampling
+    surface: str = CHAT
+    first_token: str | None = None
 
     @classmethod
     def of(
-        cls, description: EngineDescription, system_prompt: str | None, sampling: Sampling
+        cls,
+        description: EngineDescription,
+        system_prompt: str | None,
+        sampling: Sampling,
+        surface: str = CHAT,
+        first_token: str | None = None,
     ) -> Target:
         return cls(
             description.model,
@@ -363,12 +395,14 @@ class Target:
             description.template,
             system_prompt,
             sampling,
+            surface,
+            first_token,
         )
 
     @property
     def target_id(self) -> str:
         """Content hash over every field, 16 hex digits."""
-        fields = [
+        fields: list[object] = [
             self.model,
             self.revision,
             self.adapter,
@@ -379,4 +413,6 @@ class Target:
             self.sampling.top_k,
             self.sampling.max_tokens,
         ]
+        if self.surface != CHAT or self.first_token is not None:  # ids of plain targets stay
+            fields += [self.surface, self.first_token]
         return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
