@@ -25,7 +25,15 @@ from evo.run import Loop, Progress, Proposal
 from evo.types import Outcome, Seed
 from fitness.several import SeveralTargets
 from fitness.targets import Over
-from fitness.types import Evaluation, EvaluationRequest, Gate, JudgedSample, Target
+from fitness.types import (
+    CHAT,
+    Evaluation,
+    EvaluationRequest,
+    Gate,
+    JudgedSample,
+    Surface,
+    Target,
+)
 from workers import cluster
 from workers.interface import (
     ConfigError,
@@ -110,6 +118,15 @@ class Watched:
 Watcher = Callable[[Watched], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What makes an evaluation of a search: its prompts are all asked, whatever `gates` say of them,
+    and perhaps in a frame of their own."""
+
+    gates: Sequence[Gate]
+    surface: Surface | None = None
+
+
 class _RunRecorder:
     """The store, bound to one run and target: what the loop sees of the database."""
 
@@ -169,14 +186,27 @@ def search(
     url = store or config.store
     wiring.check(config)
     config = tracing.pinned(config)
-    seeds = wiring.seeds(config, url)
+    return live(config, wiring.seeds(config, url), url, address, resume, watch)
+
+
+def live(
+    config: Config,
+    seeds: Sequence[Seed],
+    url: str,
+    address: str = "local",
+    resume: str | None = None,
+    watch: Watcher | None = None,
+    asking: Asking | None = None,
+) -> Run:
+    """One life of a run, as `search`: of a checked config, from these seeds. `asking`: it is an
+    evaluation."""
     with contextlib.closing(db.open(url)) as opened:
         claim = opened.claim_run(resume) if resume is not None else None
         try:
             from threadpoolctl import threadpool_limits
 
             with cluster.connect(address):
-                session = _Session(config, seeds, opened, url, claim, watch)
+                session = _Session(config, seeds, opened, url, claim, watch, asking)
                 # The loop's products are small: BLAS threads would only spin between them.
                 with threadpool_limits(1, user_api="blas"):
                     return asyncio.run(session.run())
@@ -216,7 +246,9 @@ class _Session:
         url: str,
         claim: Claim | None,
         watch: Watcher | None,
+        asking: Asking | None = None,
     ) -> None:
+        self._asking = asking
         self._config, self._seeds, self._store, self._url = config, seeds, store, url
         self._claim, self._watch = claim, watch
         self._side_costs = Account()
@@ -227,10 +259,12 @@ class _Session:
         if not cluster.grows_unseen():
             hosting.require_room(self._config, nodes)
         cores = hosting.shared_cores(self._config, nodes)
-        targets = wiring.target_pools(self._config, cores)
+        asking = self._asking
+        surface = None if asking is None else asking.surface
+        targets = wiring.target_pools(self._config, cores, surface)
         proposing = wiring.proposer_pool(self._config, cores)
-        gating = wiring.gate_pools(self._config, cores, proposing)
-        guarding = wiring.guard_pools(self._config, cores)
+        gating = wiring.gate_pools(self._config, cores, proposing) if asking is None else {}
+        guarding = wiring.guard_pools(self._config, cores) if asking is None else {}
         every = (*targets.values(), proposing, *gating.values(), *guarding.values())
         pools = [pool for pool in every if isinstance(pool, Pool)]
         try:
@@ -245,8 +279,12 @@ class _Session:
                 name: (MeteredWorker(pool, self._side_costs), (await pool.start()).revision)
                 for name, pool in gating.items()
             }
-            boxes = await wiring.guard_boxes(guarding)
-            gates = wiring.gates(self._config, embedder, hosted, boxes)
+            gates: Sequence[Gate]
+            if asking is None:
+                boxes = await wiring.guard_boxes(guarding)
+                gates = wiring.gates(self._config, embedder, hosted, boxes)
+            else:
+                gates = asking.gates
             return await self._search(targets, proposing, pools, embedder, gates, descriptions)
         finally:
             for pool in pools:
@@ -263,9 +301,14 @@ class _Session:
     ) -> Run:
         config, store = self._config, self._store
         samples_first = config.search.samples.first
-        asked = _targets(config, descriptions)
+        asking = self._asking
+        asked = _targets(config, descriptions, None if asking is None else asking.surface)
         claim = self._claim or store.begin_run(
-            config.name, config.model_dump(mode="json"), config.seed, version("evocliff")
+            config.name,
+            config.model_dump(mode="json"),
+            config.seed,
+            version("evocliff"),
+            "search" if asking is None else "evaluate",
         )
         for place, (target, description) in enumerate(zip(asked, descriptions, strict=True)):
             store.register_target(claim.run_id, target, description, further=place > 0)
@@ -304,6 +347,7 @@ class _Session:
                 pool.calls_to_offer(config.search.batch * samples_first) for pool in by_id.values()
             ),
             side_costs=self._side_costs.take,
+            admit_all=asking is not None,
         )
         differing, pending = loop.replay(
             store.replay(claim.run_id, samples=True), store.pending(claim.run_id), claim.wall_s
@@ -367,7 +411,9 @@ class _Session:
             await asyncio.sleep(_WATCH_S)
 
 
-def _targets(config: Config, descriptions: Sequence[EngineDescription]) -> list[Target]:
+def _targets(
+    config: Config, descriptions: Sequence[EngineDescription], surface: Surface | None = None
+) -> list[Target]:
     """The targets as asked, in the config's order.
 
     Raises:
@@ -376,7 +422,12 @@ def _targets(config: Config, descriptions: Sequence[EngineDescription]) -> list[
     named: dict[str, str] = {}
     made = []
     for (name, settings), described in zip(config.every_target.items(), descriptions, strict=True):
-        target = Target.of(described, settings.system_text, wiring.sampling(settings.sampling))
+        target = Target.of(
+            described,
+            settings.system_text,
+            wiring.sampling(settings.sampling),
+            CHAT if surface is None else surface.name,
+        )
         other = named.setdefault(target.target_id, name)
         if other != name:
             raise ConfigError(

@@ -78,7 +78,7 @@ class Search:
         index = self._next_index
         seed = derive(self._run_seed, "proposal", index)
         if index < len(self.seeds):
-            choice = Choice(SEED_OPERATOR, Strategy.SEED, ())
+            choice = Choice(SEED_OPERATOR, self.seeds[index].strategy, ())
         else:
             chosen = self._choose(generator(self._run_seed, "choice", index))
             if chosen is None:

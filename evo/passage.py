@@ -61,6 +61,7 @@ class Passage:
     scribe: Scribe
     side_costs: Callable[[], float]  # USD of proposers and gates since it was last asked
     met: Met
+    admit_all: bool = False  # what gates say is kept, and nobody is turned away for it
 
     async def run(self, proposals: Sequence[Proposal], stored: bool) -> list[Outcome]:
         """The way of one batch: propose, gate, evaluate. One outcome for each proposal, same order.
@@ -121,7 +122,9 @@ class Passage:
         ):
             one = _Waiting(place, proposals[place][0], candidates[place], embedding, decided)
             beside = [float(other.embedding @ embedding) for other in waiting]  # of this batch
-            failure_or_none = self._gate(max([float(most), *beside]), decided)
+            failure_or_none = (
+                None if self.admit_all else self._gate(max([float(most), *beside]), decided)
+            )
             if failure_or_none is None:
                 waiting.append(one)
                 self.met.remember(embedding)

@@ -86,6 +86,7 @@ class Loop:
     clock: Callable[[], float]
     in_flight: int | Callable[[], int] = 2  # batches; a pool that grows says how many by itself
     side_costs: Callable[[], float] = _free  # USD of proposers and gates since it was last asked
+    admit_all: bool = False  # an evaluation asks all that it is given
     progress: Progress = field(default_factory=Progress)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     _met: Met = field(default_factory=Met)
@@ -136,6 +137,7 @@ class Loop:
             scribe,
             self.side_costs,
             self._met,
+            self.admit_all,
         )
         working: dict[Batch, int] = {}  # batches under way, in the order they were begun -> sizes
         recording: asyncio.Task[None] | None = None

@@ -96,12 +96,14 @@ def prompt_id(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A prompt given by the user to start from, with where it came from."""
+    """A prompt given by the user to start from, with where it came from. `strategy` is what once made
+    it, where a data set says so."""
 
     text: str
     source: str
     licence: str | None = None
     topic: str | None = None
+    strategy: Strategy = Strategy.SEED
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from evo.types import Proposer, Seed
 from fitness import judges, safety
 from fitness.cliff.probe import Probe
 from fitness.evaluate import Evaluator
-from fitness.types import Evaluation, EvaluationRequest, Gate, Judge
+from fitness.types import Evaluation, EvaluationRequest, Gate, Judge, Surface
 from workers import engines, local_models
 from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
 from workers.interface import (
@@ -164,20 +164,27 @@ def judge(name: str, named: Mapping[str, EngineConfig]) -> Judge:
     return judges.build(name, engine_of)
 
 
-def target_pools(config: Config, cores: int) -> dict[str, Pool[EvaluationRequest, Evaluation]]:
+def target_pools(
+    config: Config, cores: int, surface: Surface | None = None
+) -> dict[str, Pool[EvaluationRequest, Evaluation]]:
     """By the target's name: replicas that hold an Evaluator each, so fitness is computed beside the
-    model."""
-    return {name: target_pool(config, cores, name) for name in config.every_target}
+    model. `surface`: the frame in which they are asked."""
+    return {name: target_pool(config, cores, name, surface) for name in config.every_target}
 
 
 def target_pool(
-    config: Config, cores: int, name: str = "target"
+    config: Config, cores: int, name: str = "target", surface: Surface | None = None
 ) -> Pool[EvaluationRequest, Evaluation]:
     settings = config.every_target[name]
     threads = hosting.threads(settings, config, cores)
     return Pool(
         partial(
-            _evaluator, config.model_dump(mode="json"), threads, name, tracing.probe_of(config)
+            _evaluator,
+            config.model_dump(mode="json"),
+            threads,
+            name,
+            tracing.probe_of(config),
+            surface,
         ),
         in_flight=config.search.in_flight,
         name=hosting.pool_name(config, name),
@@ -306,10 +313,14 @@ def _engine(settings: Mapping[str, Any], threads: int | None, sharers: int = 1) 
 
 
 def _evaluator(
-    raw: Mapping[str, Any], threads: int, name: str = "target", probe: Probe | None = None
+    raw: Mapping[str, Any],
+    threads: int,
+    name: str = "target",
+    probe: Probe | None = None,
+    surface: Surface | None = None,
 ) -> Evaluator:
-    """Runs inside a replica of the target `name`. The probe comes with it: no replica looks for its
-    folder."""
+    """Runs inside a replica of the target `name`. Probe and surface come with it: no replica looks for
+    their files."""
     config = Config.model_validate(raw)
     own = config.about(name)
     built: dict[str, Engine] = {}
@@ -340,6 +351,7 @@ def _evaluator(
         side_costs=judging.take,
         objective=config.search.objective,
         tracer=None if probe is None else tracing.tracer(target, probe),
+        surface=surface,
     )
 
 

@@ -11,6 +11,7 @@ from evo.algorithms.evorefuse import EvoRefuse
 from evo.algorithms.interface import Algorithm, Choice, SeesCollapse, TakesTactics
 from evo.algorithms.orfuzz import OrFuzz
 from evo.algorithms.random import RandomSearch
+from evo.algorithms.seeds_only import SeedsOnly
 from evo.algorithms.steady_state import SteadyState
 from evo.config import SearchConfig
 from evo.types import Strategy
@@ -31,6 +32,7 @@ ALGORITHMS: Mapping[str, _Constructor] = {
     "orfuzz": OrFuzz,
     "best-of-n": BestOfN,
     "random": RandomSearch,
+    "seeds-only": SeedsOnly,
 }
 
 
