@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -100,6 +102,63 @@ def msttr(tokens: Sequence[str], window: int = MSTTR_WINDOW) -> float:
         return len(set(tokens)) / len(tokens)
     starts = range(0, len(tokens) - window + 1, window)
     return sum(len(set(tokens[s : s + window])) / window for s in starts) / len(starts)
+
+
+HDD_DRAW = 42  # tokens; McCarthy and Jarvis 2010
+MTLD_FACTOR = 0.72  # type-token ratio at which a factor is full; likewise
+
+
+def hdd(tokens: Sequence[str], draw: int = HDD_DRAW) -> float:
+    """HD-D: the type-token ratio to be expected of `draw` tokens taken without putting back, in (0, 1].
+
+    Each type adds the hypergeometric probability that it is among those drawn, over `draw`.
+
+    Raises:
+        ValueError: fewer tokens than are drawn.
+
+    >>> round(hdd(["a", "a", "b"], draw=2), 4)  # aa, ab, ab: (1/2 + 1 + 1) / 3
+    0.8333
+    """
+    n = len(tokens)
+    if draw < 1 or n < draw:
+        raise ValueError(f"hdd draws {draw} tokens, of {n}")
+    total = math.lgamma(n + 1) - math.lgamma(n - draw + 1)
+
+    def absent(count: int) -> float:
+        """C(n - count, draw) / C(n, draw)"""
+        left = n - count
+        if left < draw:
+            return 0.0
+        return math.exp(math.lgamma(left + 1) - math.lgamma(left - draw + 1) - total)
+
+    return sum(1.0 - absent(count) for count in Counter(tokens).values()) / draw
+
+
+def mtld(tokens: Sequence[str], factor: float = MTLD_FACTOR) -> float:
+    """MTLD: the mean length of runs that keep a type-token ratio above `factor`, forwards and backwards.
+
+    The run that is left at the end counts as the part of a factor that it has come to.
+
+    Raises:
+        ValueError: no token, or a factor outside (0, 1).
+    """
+    if not tokens or not 0.0 < factor < 1.0:
+        raise ValueError(
+            f"mtld needs tokens and a factor in (0, 1), got {len(tokens)} and {factor}"
+        )
+    return (_mtld_one_way(tokens, factor) + _mtld_one_way(tokens[::-1], factor)) / 2
+
+
+def _mtld_one_way(tokens: Sequence[str], factor: float) -> float:
+    factors, length, seen = 0.0, 0, set[str]()
+    for token in tokens:
+        length += 1
+        seen.add(token)
+        if len(seen) / length <= factor:
+            factors, length, seen = factors + 1.0, 0, set()
+    if length:
+        factors += (1.0 - len(seen) / length) / (1.0 - factor)
+    return len(tokens) / factors if factors else float(len(tokens))
 
 
 def mean_distance(vectors: NDArray[np.float32]) -> float:

@@ -105,6 +105,16 @@ def import_file(
     }
 
 
+def entries(path: str | Path, options: Options | None = None) -> tuple[Plan, Iterator[Entry]]:
+    """The rows of a file as `import_file` would read them, and how; nothing is stored.
+
+    Raises:
+        ConfigError: as `import_file`; of a row, when it is reached.
+    """
+    table, plan = check(Path(path), options or Options())
+    return plan, _entries(table, plan)
+
+
 def check(file: Path, options: Options) -> tuple[Table, Plan]:
     """Open a file and see how it would be read; its rows are not looked at.
 
