@@ -18,7 +18,12 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TARGET, WRITER = "local:smollm2-overcautious", "local:smollm2"
-SEARCH = ("budget.evaluations=500", "budget.wall_clock=330", "search.samples.max=4")
+SEARCH = (
+    "budget.evaluations=500",
+    "budget.wall_clock=330",
+    "search.samples.max=4",
+    "target.sampling.max_tokens=24",
+)
 QUICK = ("budget.evaluations=40", "seeds.limit=24", "search.samples.max=2")
 
 
