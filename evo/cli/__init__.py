@@ -76,6 +76,7 @@ def _register() -> None:
         review,
         search,
         tactics,
+        ui,
     )
 
     parts = (
@@ -85,6 +86,7 @@ def _register() -> None:
         query,
         export,
         report,
+        ui,
         importing,
         replay,
         boundary,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MOST = 10_000  # prompts that one file shows
 _PROMPT = 280  # characters of each
 # Point at, tap or focus a mark: its prompt is told. The prompts lie in the page as data.
-_SCRIPT = """
+SCRIPT = """
 const rows = JSON.parse(document.getElementById("rows").textContent);
 const told = document.getElementById("told");
 let last = null;
@@ -36,6 +36,11 @@ document.addEventListener("click", tell);
 
 def html(o: Overview) -> str:
     """The whole file."""
+    return look.page(f"{o.name}: evocliff", body(o), SCRIPT)
+
+
+def body(o: Overview) -> str:
+    """Everything that is told of a run, with the data that `SCRIPT` reads."""
     parts = [
         sections.head(o),
         '<div class="pair">' + sections.strategies(o) + sections.over_tokens(o) + "</div>",
@@ -50,7 +55,7 @@ def html(o: Overview) -> str:
         sections.settings(o),
         _rows(o),
     ]
-    return look.page(f"{o.name}: evocliff", "\n".join(part for part in parts if part), _SCRIPT)
+    return "\n".join(part for part in parts if part)
 
 
 def _rows(o: Overview) -> str:

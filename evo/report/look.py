@@ -58,6 +58,14 @@ del { color: var(--hot); text-decoration: line-through } ins { color: var(--acce
   overflow-wrap: anywhere } .key { display: inline-block; margin: 0 .9rem .2rem 0; font-size: .9rem }
 .key svg { width: 14px; height: 14px; display: inline-block; vertical-align: -2px }
 .text { unicode-bidi: isolate; white-space: pre-wrap; overflow-wrap: anywhere }
+nav { display: flex; gap: 1.2rem; padding: .2rem 0 .6rem; border-bottom: 1px solid var(--line) }
+h1.text { font-size: 1.2rem; font-weight: 500 } h3 { font-size: .95rem; margin: .6rem 0 .2rem }
+code { font-size: .85em; overflow-wrap: anywhere } .s0 { stroke: var(--c0) } .s1 { stroke: var(--c1) }
+.s2 { stroke: var(--c2) } .s3 { stroke: var(--c3) } .s4 { stroke: var(--c4) } .s5 { stroke: var(--c5) }
+.filters section { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .6rem }
+label { font-size: .85rem; color: var(--faint) } input, select { font: inherit; width: 100%; color: var(--ink);
+  background: var(--bg); border: 1px solid var(--line); border-radius: 6px; padding: .3rem .5rem }
+input[type="checkbox"] { width: auto } .tick { align-self: end; padding-bottom: .4rem }
 details { margin: .4rem 0 } summary { cursor: pointer } pre { white-space: pre-wrap; overflow-wrap: anywhere;
   font-size: .8rem } button { font: inherit; color: inherit; background: none; border: 1px solid
   var(--line); border-radius: 6px; padding: .15rem .6rem; margin-right: .4rem; cursor: pointer }
@@ -92,19 +100,20 @@ def _is_plain(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
-def page(title: str, body: str, script: str = "") -> str:
-    """A whole document. `body` is HTML, made of escaped text; `script` is ours."""
+def page(title: str, body: str, script: str = "", *, head: str = "", forms: bool = False) -> str:
+    """A whole document. `body` and `head` are HTML, made of escaped text; `script` is ours. `forms`: it
+    may ask its own server."""
     allowed = f"'sha256-{_digest(script)}'" if script else "'none'"
     policy = (
         f"default-src 'none'; style-src 'sha256-{_digest(STYLE)}'; script-src {allowed}; "
-        "base-uri 'none'; form-action 'none'"
+        f"base-uri 'none'; form-action '{'self' if forms else 'none'}'"
     )
     run = f"<script>{script}</script>" if script else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title, 120)}</title><style>{STYLE}</style></head>\n"
+        f"{head}<title>{text(title, 120)}</title><style>{STYLE}</style></head>\n"
         f"<body><main>\n{body}\n</main>{run}</body></html>\n"
     )
 

@@ -255,7 +255,7 @@ def boundary_pairs(o: Overview) -> str:
     if not o.pairs:
         return ""
     rows = [
-        f'<tr><td class="text">{_edited(str(pair["answered"]), str(pair["refused"]))}</td>'
+        f'<tr><td class="text">{edited(str(pair["answered"]), str(pair["refused"]))}</td>'
         f'<td class="n">{pair["answered_rate"]:.0%}</td><td class="n">{pair["refused_rate"]:.0%}</td></tr>'
         for pair in o.pairs
     ]
@@ -267,7 +267,7 @@ def boundary_pairs(o: Overview) -> str:
     )
 
 
-def _edited(before: str, after: str) -> str:
+def edited(before: str, after: str) -> str:
     """Words that go struck out, words that come underlined."""
     a, b = before.split()[:200], after.split()[:200]
     parts = []
