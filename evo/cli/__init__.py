@@ -73,9 +73,11 @@ def _register() -> None:
         query,
         records,
         replay,
+        report,
         review,
         search,
         tactics,
+        ui,
     )
 
     parts = (
@@ -84,6 +86,8 @@ def _register() -> None:
         records,
         query,
         export,
+        report,
+        ui,
         importing,
         replay,
         boundary,

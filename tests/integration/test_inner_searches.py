@@ -11,7 +11,6 @@ import random
 from importlib import resources
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -34,14 +33,13 @@ ROOT = Path(__file__).parents[2]
 LAYER = 24
 
 
-@pytest.fixture
-def plant(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(ROOT / "examples/thinking"))
-    return importlib.import_module("plant")
-
-
-def trained(plant: Any, folder: Path) -> str:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A probe of the organism's layer 24, of thoughts and answers as they are planted."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(ROOT / "examples/thinking"))
+        plant = importlib.import_module("plant")
+    folder = tmp_path_factory.mktemp("inner") / "probe"
     rng = random.Random(0)
     items = []
     for n, request in enumerate(plant.probe_pool(rng)[::7]):
@@ -53,11 +51,11 @@ def trained(plant: Any, folder: Path) -> str:
     made, _ = asyncio.run(cliffs.train_probe(items, box, layer=LAYER))
     folder.mkdir()
     probes.write(made, folder)
-    return str(folder)
+    return folder
 
 
 def test_a_search_climbs_the_inverse_cliffs_of_the_thinking_organism(
-    tmp_path: Path, plant: Any
+    tmp_path: Path, trained: Path
 ) -> None:
     lines = (ROOT / "examples/thinking/held_out.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if row["kind"] == "inverse"]
@@ -68,7 +66,7 @@ def test_a_search_climbs_the_inverse_cliffs_of_the_thinking_organism(
             "target": {"model": "local:smollm2-thinking", "sampling": {"max_tokens": 112}},
             "search": {
                 "fitness": "inverse-cliff",
-                "probe": trained(plant, tmp_path / "probe"),
+                "probe": str(trained),
                 "samples": {"first": 2, "max": 2},
                 "batch": 4,
                 "in_flight": 1,
@@ -96,17 +94,16 @@ def test_a_search_climbs_the_inverse_cliffs_of_the_thinking_organism(
     assert replaying.replay(url, run.run_id).differing == 0
     # Another probe does not go on with this run.
     stored = api.stored_config(url, run.run_id)
-    assert stored.search.probe_version == probes.read(tmp_path / "probe").version
+    assert stored.search.probe_version == probes.read(trained).version
     assert stored == tracing.pinned(config)
 
 
 def test_a_probe_of_the_thinking_organism_is_refused_by_another_model_and_by_no_thought(
-    tmp_path: Path, plant: Any, monkeypatch: pytest.MonkeyPatch
+    trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = trained(plant, tmp_path / "probe")
-    search = {"fitness": "cliff", "probe": folder}
+    search = {"fitness": "cliff", "probe": str(trained)}
     raw = {"seeds": {"dataset": "xstest-safe"}, "budget": {"evaluations": 1}, "search": search}
-    probe = probes.read(Path(folder))
+    probe = probes.read(trained)
     other = {"target": {"model": "local:smollm2-overcautious"}}
     with pytest.raises(ConfigError, match="train one on it with evocliff cliff train"):
         wiring._evaluator(raw | other, 1, probe=probe)
