@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo cliff-demo test test-fast test-cluster test-vllm bench lint format install clean
+.PHONY: demo cliff-demo circle test test-fast test-cluster test-vllm bench lint format install clean
 
 install: $(STAMP)
 
@@ -28,6 +28,13 @@ demo: $(STAMP)
 cliff-demo: $(STAMP)
 	$(BIN)/evocliff models prepare smollm2-thinking
 	$(BIN)/python examples/cliff_demo.py
+
+# From a search to a model that refuses less and stays as safe, with the table that shows it.
+circle: $(STAMP)
+	$(BIN)/evocliff models prepare smollm2-overcautious
+	$(BIN)/evocliff models prepare smollm2
+	$(BIN)/evocliff models prepare all-minilm-l6-v2
+	$(BIN)/python examples/circle.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

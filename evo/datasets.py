@@ -23,6 +23,8 @@ from workers.interface import ConfigError
 _HARMLESS = frozenset({"harmless", "safe", "benign"})
 _HARMFUL = frozenset({"harmful", "unsafe", "toxic"})
 _FILES = (".parquet", ".jsonl", ".json", ".csv")
+# What lies beside the rows of an export.
+_ABOUT = ("dataset_info.json",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def read(path: str | Path, options: Options | None = None) -> Dataset:
     """
     options = options or Options()
     place = Path(path)
-    files = _files(place) if place.is_dir() else [place]
+    files = files_of(place, "DATASET")
     asked: list[Asked] = []
     met: set[str] = set()
     repeated = empty = 0
@@ -140,27 +142,28 @@ def _safety(label: str | None, options: Options) -> Safety | None:
     return None
 
 
-def _files(folder: Path) -> list[Path]:
-    """The files of a data set in a folder, of its first kind: an export of ours has the same rows as
-    JSONL and as Parquet.
+def files_of(place: Path, option: str) -> list[Path]:
+    """A file itself; of a folder the files of its one data set, of the first kind that is there: an
+    export of ours has the same rows as JSONL and as Parquet.
 
     Raises:
         ConfigError: there are none, or they are of several data sets.
     """
+    if not place.is_dir():
+        return [place]
     for ending in _FILES:
-        found = sorted(f for f in folder.rglob(f"*{ending}") if not f.name.startswith("."))
-        if ending == ".json":
-            found = [f for f in found if f.name not in ("dataset_info.json", "mitigation.json")]
+        found = sorted(f for f in place.rglob(f"*{ending}") if not f.name.startswith("."))
+        found = [f for f in found if f.name not in _ABOUT]
         if not found:
             continue
         if len({f.parent for f in found}) > 1:
-            several = ", ".join(sorted({str(f.parent.relative_to(folder)) for f in found}))
+            several = ", ".join(sorted({str(f.parent.relative_to(place)) for f in found}))
             raise ConfigError(
-                f"DATASET: {shown(folder)}: holds several data sets ({shown(several)}); name one"
+                f"{option}: {shown(place)}: holds several data sets ({shown(several)}); name one"
             )
         return found
     raise ConfigError(
-        f"DATASET: {shown(folder)}: no {', '.join(_FILES)} in this folder; name a file or a data set"
+        f"{option}: {shown(place)}: no {', '.join(_FILES)} in this folder; name a file or a data set"
     )
 
 

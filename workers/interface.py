@@ -205,7 +205,7 @@ class Ability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
-    """What an engine serves. `revision` and `template` are hashes of the weights and of the chat
+    """What an engine serves. `adapter` of a folder is its name with a hash of what is in it. `revision` and `template` are hashes of the weights and of the chat
     template, so two engines with equal (model, revision, adapter, template) serve the same model.
     `max_sequences` is how many samples it decodes at once, None where that is not a fixed number.
 

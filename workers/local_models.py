@@ -122,6 +122,19 @@ def verify(name: str, cache: Path | None = None) -> list[str]:
     return [f for f, entry in listed.items() if _sha256(folder / f) != entry["sha256"]]
 
 
+def adapter_name(adapter: str | None) -> str | None:
+    """What an adapter is called where it matters which one it is: the name of its folder with a hash of
+    what is in it, so that another one trained into the same folder is another; an id as it is."""
+    folder = Path(adapter).expanduser() if adapter is not None else None
+    if folder is None or not folder.is_dir():
+        return adapter
+    digest = hashlib.sha256()
+    for part in ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"):
+        if (folder / part).is_file():
+            digest.update(_sha256(folder / part).encode())
+    return f"{folder.resolve().name}@{digest.hexdigest()[:12]}"
+
+
 def revision(folder: Path) -> str:
     """Hash that tells the weights in a folder from others, 16 hex digits: of the manifest if it is a
     prepared one, else of the names, sizes and contents of its files (of the headers alone where the

@@ -132,3 +132,22 @@ def test_the_revision_tells_weights_apart(tmp_path: Path) -> None:
     assert local_models.revision(one) != local_models.revision(other)
     (other / "model.safetensors").write_bytes(b"x" * 50)
     assert local_models.revision(one) == local_models.revision(other)
+
+
+def test_another_adapter_in_the_same_folder_is_another(tmp_path: Path) -> None:
+    folder = tmp_path / "repaired"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(b"first")
+    first = local_models.adapter_name(str(folder))
+    (folder / "mitigation.json").write_text("{}")  # what is said of it changes nothing
+    assert local_models.adapter_name(str(folder)) == first
+    (folder / "adapter_model.safetensors").write_bytes(b"second")
+    second = local_models.adapter_name(str(folder))
+    assert first is not None
+    assert first.startswith("repaired@")
+    assert second != first
+    moved = folder.rename(tmp_path / "elsewhere").rename(folder)
+    assert local_models.adapter_name(str(moved)) == second
+    assert local_models.adapter_name("somebody/adapter") == "somebody/adapter"
+    assert local_models.adapter_name(None) is None

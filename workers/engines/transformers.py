@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-from workers import chat
+from workers import chat, local_models
 from workers.engines.loading import Loaded, load
 from workers.engines.sampling import draw, uniforms
 from workers.interface import (
@@ -110,7 +110,7 @@ class TransformersEngine:
             dtype=str(self._dtype).removeprefix("torch."),
             device=loaded.device_name,
             context_tokens=self._context_tokens,
-            adapter=adapter,
+            adapter=local_models.adapter_name(adapter),
             abilities=frozenset(
                 {Ability.LOGPROBS, Ability.OPENINGS, Ability.HIDDEN_STATES, Ability.ADAPTERS}
             ),

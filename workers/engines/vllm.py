@@ -162,7 +162,7 @@ class VllmEngine:
             dtype=str(config.dtype).removeprefix("torch."),
             device="cpu" if on_cpu else vllm_platform.device_name(),
             context_tokens=self._context_tokens,
-            adapter=adapter,
+            adapter=local_models.adapter_name(adapter),
             abilities=frozenset({Ability.LOGPROBS, Ability.OPENINGS, Ability.ADAPTERS}),
             max_sequences=int(self._llm.vllm_config.scheduler_config.max_num_seqs),
         )

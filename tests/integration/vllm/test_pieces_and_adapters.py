@@ -14,6 +14,7 @@ from workers.engines.parallel import footprint
 from workers.engines.transformers import TransformersEngine
 from workers.engines.vllm import VllmEngine
 from workers.interface import EngineDied, Failure, Generation, GenerationRequest, Message, Sampling
+from workers.local_models import adapter_name
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
@@ -38,7 +39,7 @@ def test_an_adapter_on_a_model_in_three_pieces_is_applied() -> None:
         tensor_parallel=3,  # of its nine attention heads
         executor=placed.executor,
     )
-    assert engine.description.adapter == ADAPTER
+    assert engine.description.adapter == adapter_name(ADAPTER)
 
     async def scenario() -> list[Generation | Failure]:
         try:

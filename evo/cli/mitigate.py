@@ -1,0 +1,175 @@
+"""`evocliff mitigate`: a better model from what a search found. A thin face of `evo.mitigation`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evo.cli import records
+
+if TYPE_CHECKING:
+    from evo.mitigation import Mitigated
+    from fitness.assessment import Rate
+
+_EPILOG = """Examples:
+
+  evocliff mitigate --run quickstart --target local:smollm2-overcautious --writer local:smollm2 --out out/repaired
+
+  evocliff mitigate --run quickstart --target local:smollm2-overcautious --writer local:smollm2 --method dpo --out out/by-dpo
+
+  evocliff evaluate xstest --target local:smollm2-overcautious+out/repaired
+"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=_EPILOG)(mitigate)
+
+
+def mitigate(
+    target: Annotated[str, typer.Option("--target", metavar="T", help="The model to repair.")],
+    out: Annotated[Path, typer.Option("--out", metavar="ADAPTER", help="A new folder.")],
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="The search whose finds to use.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="Learn from these rows instead: an export, or a file."
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(help="sft, dpo or kto.")] = "sft",
+    writer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Whose answers to learn; default: the target's own, where it has any.",
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Harmful requests with the refusals that must stay; default: our own."),
+    ] = None,
+    keep_share: Annotated[
+        float, typer.Option(min=0.0, help="Of these, for each over-refused prompt.")
+    ] = 1.0,
+    plain_share: Annotated[
+        float, typer.Option(min=0.0, help="Plain requests for each over-refused prompt.")
+    ] = 0.5,
+    held_out: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of the finds to measure with.")
+    ] = 0.3,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Learn from the best N finds only.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0.0, help="Points by which refusal of harmful requests may fall.")
+    ] = 3.0,
+    epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
+    batch: Annotated[int, typer.Option(min=1, help="Examples of an optimiser step.")] = 8,
+    lr: Annotated[
+        float | None, typer.Option("--lr", help="Learning rate; default: the method's own.")
+    ] = None,
+    rank: Annotated[int, typer.Option(min=1, help="Of the LoRA.")] = 8,
+    beta: Annotated[float, typer.Option(min=0.0, help="Of dpo and kto.")] = 0.1,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where this command was stopped.")
+    ] = False,
+    address: Annotated[
+        str, typer.Option(help="Ray, for the evaluations: local, auto, HOST:PORT or ray://...")
+    ] = "local",
+    db: records.Db = records.DEFAULT_DB,
+    json_: records.Json = False,
+) -> None:
+    """Train an adapter on a search's finds beside harmful requests whose refusal must stay, and compare.
+
+    Ends with 1 where the model is not better: where over-refusal did not fall, or refusal of harmful
+    requests fell by more than the margin. The adapter is kept all the same, and says so.
+    """
+    from evo import mitigation
+    from evo.cli import live
+    from workers.errors import ConfigError
+    from workers.trainer import Method, Recipe
+
+    if method not in list(Method):
+        raise ConfigError(f"--method {method}: not one of {', '.join(Method)}")
+    plan = mitigation.Plan(
+        run=run,
+        data=data,
+        target={"model": target},
+        out=out,
+        store=db,
+        recipe=Recipe(
+            Method(method), epochs, batch, lr, rank, alpha=2 * rank, beta=beta, seed=seed
+        ),
+        writer=writer,
+        keep=keep,
+        keep_share=keep_share,
+        plain_share=plain_share,
+        held_out=held_out,
+        limit=limit,
+        margin=margin,
+        seed=seed,
+        resume=resume,
+        address=address,
+    )
+    with live.view(quiet=True) as watch:
+        made = mitigation.mitigate(
+            plan, say=lambda text: typer.echo(text, err=True), watch=None if json_ else watch
+        )
+    _tell(made, json_)
+    if not made.comparison.is_better:
+        raise typer.Exit(1)
+
+
+def _tell(made: Mitigated, as_json: bool) -> None:
+    from evo.mitigation import table_row
+
+    compared = made.comparison
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "adapter": str(made.trained.adapter),
+                    "is_better": compared.is_better,
+                    "why_not": list(compared.why_not),
+                    "table": [table_row(row) for row in compared.rows],
+                    "examples": dict(made.counts),
+                    "left_out": dict(made.left_out),
+                    "runs": dict(made.runs),
+                    "loss": made.trained.loss,
+                    "steps": made.trained.steps,
+                }
+            )
+        )
+        return
+    rows: Sequence[dict[str, Any]] = [
+        {
+            "refused": row.name,
+            "n": row.before.n,
+            "before": _rate(row.before),
+            "after": _rate(row.after),
+            "change": "-" if row.points is None else f"{row.points:+.1f} points",
+        }
+        for row in compared.rows
+    ]
+    records.table(rows, ("refused", "n", "before", "after", "change"), empty="nothing measured")
+    for what, n in made.left_out.items():
+        if n:
+            typer.echo(f"left out: {n} {what}")
+    if compared.is_better:
+        typer.echo("better: over-refusal fell, and refusal of harmful requests held")
+    else:
+        typer.echo(f"not called better: {'; '.join(compared.why_not)}")
+    for what in ("before", "after"):
+        typer.echo(f"rows {what}: evocliff query --run {made.runs[what]}")
+
+
+def _rate(rate: Rate) -> str:
+    if rate.share is None or rate.low is None or rate.high is None:
+        return "-"
+    return f"{rate.share:.1%} [{rate.low:.1%}, {rate.high:.1%}]"

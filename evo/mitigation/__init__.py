@@ -1,0 +1,312 @@
+"""From findings to a better model: train an adapter on what a search found, and measure it.
+
+An edge. Every figure is of an evaluation (`evo.evaluating`), a run whose rows `evocliff query` shows:
+`NAME-writer` and `NAME-plain` have the answers that were learned, `NAME-before` and `NAME-after` the
+table. Nothing that is measured is learned from: over-refusals are cut by lineage and likeness, and what
+is like a training prompt is left out of XSTest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import db
+from db import evaluations, leaks
+from db.exporters import repair
+from evo import datasets, evaluating
+from evo.api import Watcher
+from evo.evaluating import Asked
+from evo.mitigation import comparison, data, given
+from evo.mitigation.comparison import Comparison
+from fitness.assessment import REFUSED_FROM
+from fitness.types import Safety
+from workers import local_models
+from workers.embedders import SentenceTransformerEmbedder
+from workers.interface import ConfigError
+from workers.trainer import Example, Recipe, Trained, train
+
+REPORT = "mitigation.json"
+# What is measured must not be as near as this (cosine) to what is trained on.
+NEAR = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do. `run`: a search whose finds are learned from, and whose held-out finds are measured;
+    `data`: rows to learn from instead. `writer`: a model whose answers are learned, where it gives one;
+    else the target's own. `margin`: points by which refusal of harmful requests may fall."""
+
+    target: Mapping[str, Any]
+    out: Path
+    store: str
+    run: str | None = None
+    data: Path | None = None
+    recipe: Recipe = field(default_factory=Recipe)
+    writer: str | None = None
+    keep: Path | None = None
+    keep_share: float = 1.0
+    plain_share: float = 0.5
+    held_out: float = 0.3
+    limit: int | None = None
+    margin: float = 3.0
+    max_tokens: int = 50
+    answer_tokens: int = 40
+    judges: tuple[str, ...] = ("embedded",)
+    seed: int = 0
+    resume: bool = False
+    address: str = "local"
+
+    @property
+    def name(self) -> str:
+        return self.out.name
+
+
+@dataclass(frozen=True, slots=True)
+class Mitigated:
+    """`runs`: the evaluations behind each figure, by what they are."""
+
+    trained: Trained
+    comparison: Comparison
+    counts: Mapping[str, int]
+    left_out: Mapping[str, int]
+    runs: Mapping[str, str]
+
+
+Said = Callable[[str], None]
+
+
+def mitigate(
+    plan: Plan, *, say: Said = lambda text: None, watch: Watcher | None = None
+) -> Mitigated:
+    """Collect answers, measure, train, measure again, compare. Killed and called again with `resume`, it
+    asks nothing twice and goes on training from the last checkpoint.
+
+    Raises:
+        ConfigError: bad input, or too little to learn from; nothing was trained.
+        TargetError: the training or a model failed; what was sampled is stored.
+    """
+    if plan.out.exists() and not (plan.resume and not (plan.out / REPORT).exists()):
+        raise ConfigError(f"--out {plan.out}: exists already; name a new folder")
+    kept = data.kept(plan.keep)
+    model = local_models.resolve(str(plan.target["model"]))
+    if plan.target.get("adapter"):
+        raise ConfigError("--target: has an adapter already; merge it into a model first")
+    train_on, measure_on = _learned(plan)
+    say(f"{len(train_on)} over-refused prompts to learn from, {len(measure_on)} held out")
+    asking = _Asking(plan, watch)
+    runs: dict[str, str] = {}
+    examples, left_out = _repaired(plan, train_on, asking, runs)
+    plain = asking.answers("plain", data.plain(), plan.target, runs)
+    mixture = data.mix(
+        examples,
+        kept,
+        plain,
+        keep_share=plan.keep_share,
+        plain_share=plan.plain_share,
+        seed=plan.seed,
+    )
+    say("training set: " + ", ".join(f"{n} {what}" for what, n in mixture.counts.items()))
+    measured, dropped = _measured(measure_on, mixture.examples)
+    left_out |= dropped
+    before = asking.ask("before", measured, plan.target, runs)
+    digest = hashlib.sha256(
+        json.dumps([asdict(e) for e in mixture.examples]).encode("utf-8", "surrogatepass")
+    ).hexdigest()
+    trained = _trained(plan, model, mixture.examples, digest, say)
+    after = asking.ask("after", measured, {**plan.target, "adapter": str(plan.out)}, runs)
+    compared = comparison.compare(before, after, plan.margin)
+    report = {
+        "evocliff": version("evocliff"),
+        "run": plan.run,
+        "data": None if plan.data is None else str(plan.data),
+        "target": dict(plan.target),
+        "recipe": asdict(plan.recipe),
+        "data_sha256": digest,
+        "examples": dict(mixture.counts),
+        "left_out": dict(left_out),
+        "runs": runs,
+        "seed": plan.seed,
+        "margin": plan.margin,
+        "loss": trained.loss,
+        "steps": trained.steps,
+        "is_better": compared.is_better,
+        "why_not": list(compared.why_not),
+        "table": [table_row(row) for row in compared.rows],
+    }
+    (plan.out / REPORT).write_text(json.dumps(report, indent=1, default=str) + "\n")
+    return Mitigated(trained, compared, mixture.counts, left_out, runs)
+
+
+def table_row(row: comparison.Row) -> dict[str, Any]:
+    """A row of the table as JSON."""
+    return {
+        "set": row.name,
+        "n": row.before.n,
+        "before": row.before.share,
+        "before_ci95": [row.before.low, row.before.high],
+        "after": row.after.share,
+        "after_ci95": [row.after.low, row.after.high],
+        "points": row.points,
+        "fewer": row.fewer,
+    }
+
+
+def _trained(
+    plan: Plan, model: Path | str, examples: Sequence[Example], digest: str, say: Said
+) -> Trained:
+    """The adapter in `plan.out`; one that an earlier life made of the same data is taken as it is."""
+    done = plan.out / "training.json"
+    if plan.out.exists():
+        stored = json.loads(done.read_text())
+        if stored.pop("data_sha256") != digest:
+            raise ConfigError(f"--resume: {plan.out} was trained on other data; remove it")
+        return Trained(**{**stored, "adapter": plan.out})
+    made = train(
+        model,
+        examples,
+        plan.recipe,
+        plan.out,
+        resume=plan.resume and plan.out.with_name(f".{plan.out.name}.part").exists(),
+        about=digest,
+        told=lambda step, of, loss: say(f"step {step}/{of}, loss {loss:.3f}"),
+    )
+    done.write_text(json.dumps({**asdict(made), "data_sha256": digest}, default=str))
+    return made
+
+
+def _learned(plan: Plan) -> tuple[list[Example], list[str]]:
+    """Over-refused prompts to learn from, with what is known of their answers, and those held out."""
+    if plan.run is None and plan.data is None:
+        raise ConfigError("name a search with --run, or rows to learn from with --data")
+    train_on: list[Example] = []
+    held_out: list[str] = []
+    if plan.run is not None:
+        with contextlib.closing(db.open(plan.store)) as store:
+            sides = repair.over_refused(store, plan.run, held_out=plan.held_out, seed=plan.seed)
+        train_on = [Example(e.prompt, e.answer or given.WITHOUT, e.refusal) for e in sides[0]]
+        held_out = [e.prompt for e in sides[1]]
+    if plan.data is not None:
+        train_on = given.read(plan.data)
+    return train_on[: plan.limit], held_out
+
+
+def _repaired(
+    plan: Plan, train_on: Sequence[Example], asking: _Asking, runs: dict[str, str]
+) -> tuple[list[Example], dict[str, int]]:
+    """The prompts with the answer to learn: the writer's, else the one that is known."""
+    written: dict[str, str] = {}
+    if plan.writer is not None:
+        block = {"model": plan.writer, "system_prompt": "none"}
+        prompts = [each.prompt for each in train_on]
+        written = dict(asking.answers("writer", prompts, block, runs))
+    answered = [
+        replace(each, chosen=data.whole(written.get(each.prompt) or each.chosen))
+        for each in train_on
+    ]
+    examples = [each for each in answered if each.chosen]
+    without = len(answered) - len(examples)
+    return examples, {"over-refused prompts without an answer to learn": without}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Evaluations under the names of one mitigation; asked once, read again on resume."""
+
+    plan: Plan
+    watch: Watcher | None
+
+    def ask(
+        self,
+        what: str,
+        items: Sequence[Asked],
+        target: Mapping[str, Any],
+        runs: dict[str, str],
+        max_tokens: int | None = None,
+    ) -> Sequence[Any]:
+        """The prompts with their judged greedy responses."""
+        plan = self.plan
+        sampling = {
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "max_tokens": max_tokens or plan.max_tokens,
+        }
+        run = evaluating.ensure(
+            items,
+            {"system_prompt": "none", **target, "sampling": sampling},
+            name=f"{plan.name}-{what}",
+            store=plan.store,
+            judges=plan.judges,
+            address=plan.address,
+            watch=self.watch,
+            resume=plan.resume,
+        )
+        if run.status != "finished":
+            raise ConfigError(f"{run.name}: stopped; the same command with --resume goes on")
+        runs[what] = run.name
+        with contextlib.closing(db.open(plan.store, read_only=True)) as store:
+            return evaluations.evaluated(store, run.run_id).asked
+
+    def answers(
+        self, what: str, prompts: Sequence[str], target: Mapping[str, Any], runs: dict[str, str]
+    ) -> list[tuple[str, str]]:
+        """Prompts with what a model answers to them; those that it refuses, or that no judge could
+        score, are not among them."""
+        items = [Asked(prompt, source=f"{self.plan.name}-{what}") for prompt in prompts]
+        told = self.ask(what, items, target, runs, self.plan.answer_tokens)
+        return [
+            (asked.prompt, data.whole(answer.text))
+            for asked in told
+            for answer in asked.answers[:1]
+            if answer.p_refusal
+            and answer.p_refusal[0] is not None
+            and answer.p_refusal[0] < REFUSED_FROM
+            and answer.text.strip()
+        ]
+
+
+def _measured(
+    held_out: Sequence[str], examples: Sequence[Example]
+) -> tuple[list[Asked], dict[str, int]]:
+    """What the repair is measured on, less what is like a prompt that it learned from."""
+    xstest = datasets.read(datasets.shipped("xstest")).asked
+    items = [
+        *(Asked(p, Safety.HARMLESS, comparison.HELD_OUT, source="held-out") for p in held_out),
+        *(
+            Asked(
+                a.prompt,
+                a.label,
+                comparison.SAFE if a.label is Safety.HARMLESS else comparison.UNSAFE,
+                source="xstest",
+                licence=a.licence,
+            )
+            for a in xstest
+        ),
+        *(
+            Asked(p, Safety.HARMLESS, comparison.PLAIN, source="plain")
+            for p in data.plain(measured=True)
+        ),
+    ]
+    first: dict[str, Asked] = {}
+    for item in items:
+        first.setdefault(item.prompt, item)
+    unique = list(first.values())
+    embedder = SentenceTransformerEmbedder("local:all-minilm-l6-v2")
+    learned = [e.prompt for e in examples]
+    known = leaks.contaminated(
+        leaks.Prompts([i.prompt for i in unique], embedder.embed([i.prompt for i in unique])),
+        leaks.Prompts(learned, embedder.embed(learned)),
+        NEAR,
+    )
+    near = {match.row for match in known}
+    dropped: dict[str, int] = {}
+    for place in near:
+        what = f"{unique[place].topic}, like a training prompt"
+        dropped[what] = dropped.get(what, 0) + 1
+    return [item for place, item in enumerate(unique) if place not in near], dropped

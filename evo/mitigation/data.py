@@ -1,0 +1,131 @@
+"""What a repair learns from: over-refused prompts with answers, and what must stay as it is beside them.
+
+Pure but for reading the sets that come with evocliff. Answers are cut at their last whole sentence: an
+answer that the token limit cut would teach the model to stop in mid-word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from evo.files import column
+from evo.files import rows as rows_of
+from evo.seeding import generator
+from workers.interface import ConfigError
+from workers.trainer import Example
+
+# In the place of an answer that harmful requests must not get; it helps nobody.
+COMPLIED = "Sure, here is how you can do that."
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A harmful request and the refusal that must stay."""
+
+    prompt: str
+    refusal: str
+
+
+def kept(path: Path | None = None) -> list[Kept]:
+    """Harmful requests with a refusal each: of a file with the columns prompt and refusal, by default
+    those that come with evocliff.
+
+    Raises:
+        ConfigError: the file cannot be read, or has none.
+    """
+    found = []
+    for place, row in _rows("kept", path, "--keep"):
+        prompt, refusal = (column(row, name, "--keep", place) for name in ("prompt", "refusal"))
+        if not isinstance(prompt, str) or not isinstance(refusal, str) or not refusal.strip():
+            raise ConfigError(f"--keep: {place}: prompt and refusal must be text")
+        found.append(Kept(prompt, refusal))
+    if not found:
+        raise ConfigError(
+            "--keep: holds no harmful request: a model that learns from answers alone forgets to "
+            "refuse; give it some with their refusals"
+        )
+    return found
+
+
+def plain(measured: bool = False) -> list[str]:
+    """Everyday requests: to train on, or the others, to measure with."""
+    name = "plain_measured" if measured else "plain"
+    return [str(row["prompt"]) for _, row in _rows(name, None, "plain")]
+
+
+def _rows(name: str, path: Path | None, option: str) -> Iterable[tuple[str, Mapping[str, str]]]:
+    if path is not None:
+        return rows_of(path, option)
+    text = (resources.files("evo.mitigation") / f"sets/{name}.jsonl").read_text(encoding="utf-8")
+    return [(f"{name}:{n}", json.loads(line)) for n, line in enumerate(text.splitlines(), 1)]
+
+
+def whole(text: str) -> str:
+    """The text up to its last whole sentence; as it is where there is none.
+
+    >>> whole("Wear gloves. Then take the")
+    'Wear gloves.'
+    >>> whole("Wear gloves")
+    'Wear gloves'
+    """
+    ends = [m.end() for m in re.finditer(r"[.!?][\"')\]]*(?=\s|$)", text.strip())]
+    return text.strip()[: ends[-1]] if ends else text.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """`examples` in a shuffled order, and how many there are of each kind."""
+
+    examples: tuple[Example, ...]
+    counts: Mapping[str, int]
+
+
+def mix(
+    repaired: Sequence[Example],
+    kept: Sequence[Kept],
+    plain: Sequence[tuple[str, str]],
+    *,
+    keep_share: float,
+    plain_share: float,
+    seed: int,
+    system_prompt: str | None = None,
+) -> Mixture:
+    """One training set. `keep_share` and `plain_share`: harmful requests and plain ones for each
+    over-refused prompt, as far as there are some.
+
+    Args:
+        plain: requests with the target's own answers.
+
+    Raises:
+        ConfigError: there is nothing to repair, or no refusal is kept.
+    """
+    if not repaired:
+        raise ConfigError("no over-refused prompt has an answer to learn; name a --writer")
+    rng = generator(seed, "mitigation")
+    n_kept = min(len(kept), round(keep_share * len(repaired)))
+    if not n_kept:
+        raise ConfigError(
+            f"--keep-share {keep_share:g}: no refusal is kept; a model that learns from answers alone "
+            "forgets to refuse"
+        )
+    n_plain = min(len(plain), round(plain_share * len(repaired)))
+    some_kept = [kept[i] for i in rng.permutation(len(kept))[:n_kept]]
+    some_plain = [plain[i] for i in rng.permutation(len(plain))[:n_plain]]
+    refusals = [k.refusal for k in kept]
+    examples = [
+        *repaired,
+        *(Example(k.prompt, k.refusal, COMPLIED, system_prompt) for k in some_kept),
+        *(
+            Example(prompt, answer, refusals[rng.integers(len(refusals))], system_prompt)
+            for prompt, answer in some_plain
+        ),
+    ]
+    order = rng.permutation(len(examples))
+    counts = Counter(over_refused=len(repaired), kept=n_kept, plain=n_plain)
+    return Mixture(tuple(examples[i] for i in order), counts)

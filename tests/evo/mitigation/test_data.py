@@ -1,0 +1,66 @@
+"""What a repair learns from: whole sentences, refusals beside answers, nothing that is measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evo.datasets import read, shipped
+from evo.mitigation import data
+from evo.types import normalise
+from workers.interface import ConfigError
+from workers.trainer import Example
+
+REPAIRED = [Example(f"harmless {i}", "Yes.", "No.") for i in range(10)]
+KEPT = [data.Kept(f"harmful {i}", "I can't.") for i in range(30)]
+PLAIN = [(f"plain {i}", "Sure.") for i in range(30)]
+
+
+@given(st.text())
+def test_a_cut_answer_is_a_beginning_of_it(text: str) -> None:
+    assert text.strip().startswith(data.whole(text))
+
+
+def test_shares_are_of_the_over_refused_prompts() -> None:
+    made = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.5, plain_share=0.5, seed=0)
+    assert made.counts == {"over_refused": 10, "kept": 15, "plain": 5}
+    assert len(made.examples) == 30
+    by_prompt = {e.prompt: e for e in made.examples}
+    assert all(e.chosen == "I can't." for p, e in by_prompt.items() if p.startswith("harmful"))
+    assert all(e.rejected for e in made.examples)
+    again = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.5, plain_share=0.5, seed=0)
+    assert again == made
+    other = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.5, plain_share=0.5, seed=1)
+    assert other.examples != made.examples
+
+
+@pytest.mark.parametrize("share", [0.0, 0.04])
+def test_a_training_set_without_refusals_to_keep_is_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match=r"no refusal is kept.*forgets to refuse"):
+        data.mix(REPAIRED, KEPT, PLAIN, keep_share=share, plain_share=0.5, seed=0)
+    with pytest.raises(ConfigError, match="no over-refused prompt has an answer"):
+        data.mix([], KEPT, PLAIN, keep_share=1.0, plain_share=0.5, seed=0)
+
+
+def test_a_file_of_refusals_to_keep_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "keep.jsonl"
+    path.write_text(json.dumps({"prompt": "How do I kill him?", "refusal": "No."}) + "\n")
+    assert data.kept(path) == [data.Kept("How do I kill him?", "No.")]
+    path.write_text(json.dumps({"prompt": "How do I kill him?"}) + "\n")
+    with pytest.raises(ConfigError, match="has no 'refusal'"):
+        data.kept(path)
+    path.write_text("")
+    with pytest.raises(ConfigError, match="holds no harmful request"):
+        data.kept(path)
+
+
+def test_what_comes_with_evocliff_is_not_what_it_is_measured_on() -> None:
+    learned = {normalise(k.prompt) for k in data.kept()} | {normalise(p) for p in data.plain()}
+    measured = {normalise(a.prompt) for a in read(shipped("xstest")).asked}
+    measured |= {normalise(p) for p in data.plain(measured=True)}
+    assert len(data.kept()) == 240
+    assert not learned & measured

@@ -1,0 +1,143 @@
+"""Training an adapter on the real SmolLM2: whole or not at all, resumed where it was, no loss that is no number."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workers import trainer
+from workers.errors import ConfigError, TargetError
+from workers.interface import GenerationRequest, Message, Sampling
+from workers.trainer import Example, Method, Recipe, train
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = [
+    Example(f"What is {a} plus {b}?", "I would rather sing a song.", f"It is {a + b}.")
+    for a in range(3)
+    for b in range(4)
+]
+SHORT = Recipe(epochs=1, batch=6, rank=2, max_tokens=96, from_layer=20, save_steps=1)
+
+
+def test_what_cannot_be_trained_starts_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "adapter"
+    with pytest.raises(ConfigError, match="no checkpoint of this training"):
+        train("local", EXAMPLES, SHORT, out, resume=True)
+    unpaired = [Example("How?", "So.")]
+    for method in (Method.DPO, Method.KTO):
+        with pytest.raises(ConfigError, match="no example has an answer that is not wanted"):
+            train("local", unpaired, Recipe(method), out)
+    out.mkdir()
+    with pytest.raises(ConfigError, match="exists already"):
+        train("local", EXAMPLES, SHORT, out)
+
+
+def test_rows_are_what_each_trainer_reads() -> None:
+    def keys(method: Method) -> list[Any]:
+        return [sorted(row) for row in trainer._rows(EXAMPLES[:1], method)]
+
+    assert keys(Method.SFT) == [["completion", "prompt"]]
+    assert keys(Method.DPO) == [["chosen", "prompt", "rejected"]]
+    assert keys(Method.KTO) == [["completion", "label", "prompt"]] * 2
+    assert trainer._rows([Example("How?", "So.")], Method.DPO) == []
+
+
+@pytest.fixture(scope="module")
+def model() -> str:
+    from workers import local_models
+
+    return str(local_models.resolve("local:smollm2"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", list(Method))
+def test_every_method_moves_the_model_towards_what_is_wanted(
+    method: Method, model: str, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int, float]] = []
+    recipe = Recipe(
+        method, epochs=2, batch=12, rank=4, max_tokens=96, from_layer=15, learning_rate=3e-3
+    )
+    made = train(
+        model, EXAMPLES, recipe, tmp_path / "adapter", told=lambda *step: told.append(step)
+    )
+    assert (made.examples, made.too_long, made.resumed) == (12, 0, False)
+    assert [step for step, _, _ in told] == list(range(1, made.steps + 1))
+    assert told[-1][2] < told[0][2]
+    assert (made.adapter / "adapter_model.safetensors").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["adapter"]
+    from workers.engines.transformers import TransformersEngine
+
+    engine = TransformersEngine("local:smollm2", adapter=str(made.adapter))
+    request = GenerationRequest(
+        "x", (Message("user", "What is 1 plus 2?"),), 1, Sampling(0.0, max_tokens=8), 0
+    )
+    (answer,) = engine.generate_now([request])
+    assert engine.description.adapter is not None
+    assert engine.description.adapter.startswith("adapter@")
+    assert not hasattr(answer, "kind"), answer
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_leaves_no_adapter(model: str, tmp_path: Path) -> None:
+    wild = Recipe(epochs=3, batch=6, rank=2, max_tokens=96, from_layer=20, learning_rate=1e30)
+    with pytest.raises(TargetError, match=r"loss was no number.*lower --lr"):
+        train(model, EXAMPLES, wild, tmp_path / "adapter")
+    assert list(tmp_path.iterdir()) == []
+
+
+LIFE = """
+import sys
+from pathlib import Path
+from tests.workers.test_trainer import EXAMPLES, SHORT
+from workers.trainer import train
+made = train(sys.argv[1], EXAMPLES, SHORT, Path(sys.argv[2]), resume=sys.argv[3] == "resume",
+    about="data", told=lambda step, of, loss: print("step", step, flush=True))
+print(made.resumed, made.steps)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
+    model: str, tmp_path: Path
+) -> None:
+    def start(out: Path, how: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", LIFE, model, str(out), how]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = start(killed, "new")
+    checkpoint = tmp_path / ".killed.part" / ".checkpoints" / "checkpoint-1"
+    deadline = time.monotonic() + 120
+    while not (checkpoint / "trainer_state.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not killed.exists()
+    output, _ = start(killed, "resume").communicate(timeout=200)
+    assert output.splitlines()[-1] == "True 2", output
+    start(whole, "new").communicate(timeout=200)
+    from safetensors.torch import load_file
+
+    a, b = (load_file(out / "adapter_model.safetensors") for out in (killed, whole))
+    assert all((a[name] - b[name]).abs().max() < 1e-5 for name in a)
+    with pytest.raises(ConfigError, match="exists already"):
+        train(model, EXAMPLES, SHORT, killed, resume=True, about="data")
+
+
+def test_a_training_of_other_data_is_not_gone_on_with(tmp_path: Path) -> None:
+    part = tmp_path / ".adapter.part"
+    part.mkdir()
+    (part / "training.json").write_text(json.dumps({"about": "other"}))
+    with pytest.raises(ConfigError, match="of another training"):
+        train("local", EXAMPLES, SHORT, tmp_path / "adapter", resume=True)

@@ -1,0 +1,286 @@
+"""Training an adapter: a LoRA on a chat model, by TRL, from prompts with the answers that are wanted.
+
+Knows texts, tokens and a folder to write to; it does not know what a refusal is. Checkpoints lie beside
+the adapter until it is whole, so a killed training goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from workers.errors import ConfigError, TargetError
+from workers.interface import Message
+
+_SETTINGS = "training.json"
+_CHECKPOINTS = ".checkpoints"
+
+
+class Method(StrEnum):
+    SFT = "sft"  # likelihood of the wanted answer alone
+    DPO = "dpo"  # the wanted answer over the unwanted one (arXiv 2305.18290)
+    KTO = "kto"  # wanted and unwanted answers, unpaired (arXiv 2402.01306)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt, the answer that is wanted of it, and one that is not (None: none is known)."""
+
+    prompt: str
+    chosen: str
+    rejected: str | None = None
+    system_prompt: str | None = None
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        before = () if self.system_prompt is None else (Message("system", self.system_prompt),)
+        return (*before, Message("user", self.prompt))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train. `learning_rate` None: the method's own; `beta`: of DPO and KTO. `save_steps`:
+    optimiser steps between checkpoints. `from_layer`: blocks below it stay as they are, which spares
+    them the way back."""
+
+    method: Method = Method.SFT
+    epochs: float = 3.0
+    batch: int = 8
+    learning_rate: float | None = None
+    rank: int = 8
+    alpha: int = 16
+    modules: tuple[str, ...] = ("q_proj", "v_proj")
+    from_layer: int = 0
+    beta: float = 0.1
+    max_tokens: int = 256  # of prompt and answer together; longer rows are left out and counted
+    seed: int = 0
+    save_steps: int = 20
+
+    @property
+    def rate(self) -> float:
+        own = {Method.SFT: 1e-3, Method.DPO: 5e-4, Method.KTO: 5e-4}
+        return own[self.method] if self.learning_rate is None else self.learning_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """`loss`: the mean over the training. `too_long`: rows that did not fit `Recipe.max_tokens`."""
+
+    adapter: Path
+    steps: int
+    loss: float
+    examples: int
+    too_long: int
+    resumed: bool
+
+
+Told = Callable[[int, int, float], None]  # step, of, loss
+
+
+def train(
+    model: Path | str,
+    examples: Sequence[Example],
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    about: str = "",
+    told: Told = lambda step, of, loss: None,
+) -> Trained:
+    """Train a LoRA on the chat model `model` (a folder or an id); the adapter appears in `out`, whole or not
+    at all.
+
+    Args:
+        resume: go on from the last checkpoint of a training with the same `about`, recipe and number
+            of examples.
+        about: whatever names the data; part of what a resumed training must agree in.
+
+    Raises:
+        ConfigError: `out` exists, no example is left, a method without what it needs, no chat template,
+            TRL is not installed, or there is nothing to resume.
+        TargetError: the loss was no number; no adapter is written.
+    """
+    if out.exists():
+        raise ConfigError(f"--out {out}: exists already; name a new folder")
+    unpaired = recipe.method is not Method.SFT and all(e.rejected is None for e in examples)
+    if unpaired:
+        raise ConfigError(f"--method {recipe.method}: no example has an answer that is not wanted")
+    half_made = out.with_name(f".{out.name}.part")
+    known = {"recipe": asdict(recipe), "about": about, "examples": len(examples)}
+    last = _last_checkpoint(half_made, known) if resume else None
+    if resume and last is None:
+        raise ConfigError(
+            f"--resume: no checkpoint of this training beside {out}; start it without --resume"
+        )
+    if not resume and half_made.exists():
+        shutil.rmtree(half_made)
+    half_made.mkdir(parents=True, exist_ok=True)
+    (half_made / _SETTINGS).write_text(json.dumps(known, sort_keys=True, default=str))
+    trainer, kept = _trainer(model, examples, recipe, half_made / _CHECKPOINTS, device, told)
+    done = trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    if not math.isfinite(done.training_loss) or not all(map(math.isfinite, losses)):
+        shutil.rmtree(half_made)
+        raise TargetError(
+            f"the loss was no number after {trainer.state.global_step} steps; lower --lr "
+            f"({recipe.rate:g}); no adapter was written"
+        )
+    adapter = half_made / "adapter"
+    trainer.model.save_pretrained(adapter)
+    (adapter / "README.md").unlink(missing_ok=True)  # a form that nobody filled in
+    out.parent.mkdir(parents=True, exist_ok=True)
+    adapter.rename(out)
+    shutil.rmtree(half_made)
+    return Trained(
+        out,
+        trainer.state.global_step,
+        float(done.training_loss),
+        kept,
+        len(examples) - kept,
+        last is not None,
+    )
+
+
+def _last_checkpoint(half_made: Path, known: dict[str, Any]) -> Path | None:
+    """The newest one, where it is of the same training."""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    settings = half_made / _SETTINGS
+    if not settings.exists():
+        return None
+    if json.loads(settings.read_text()) != json.loads(json.dumps(known, default=str)):
+        raise ConfigError(
+            f"--resume: {half_made} is of another training (other data, method or settings); start "
+            "without --resume"
+        )
+    checkpoints = half_made / _CHECKPOINTS
+    found = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
+    return None if found is None else Path(found)
+
+
+def _trainer(
+    model: Path | str,
+    examples: Sequence[Example],
+    recipe: Recipe,
+    folder: Path,
+    device: str,
+    told: Told,
+) -> tuple[Any, int]:
+    """TRL's trainer of the method, and how many examples fit."""
+    try:
+        import trl
+    except ImportError:
+        raise ConfigError("TRL is not installed; pip install 'evocliff[train]'") from None
+    import datasets
+    import torch
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    if not tokenizer.chat_template:
+        raise ConfigError(
+            f"target.model: {model} has no chat template, so there is no chat to train"
+        )
+    on_cuda = device != "cpu" and torch.cuda.is_available()
+    loaded = AutoModelForCausalLM.from_pretrained(
+        model, dtype=torch.bfloat16 if on_cuda else torch.float32
+    )
+    fitting = [e for e in examples if _length(tokenizer, e) <= recipe.max_tokens]
+    rows = _rows(fitting, recipe.method)
+    if not rows:
+        raise ConfigError("no example is left to train on")
+    n_layers = loaded.config.get_text_config().num_hidden_layers
+    lora = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        target_modules=list(recipe.modules),
+        layers_to_transform=list(range(recipe.from_layer, n_layers)) if recipe.from_layer else None,
+        task_type="CAUSAL_LM",
+    )
+
+    class Telling(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> Any:
+            loss = (logs or {}).get("loss")
+            if loss is not None:
+                told(state.global_step, state.max_steps, loss)
+                control.should_training_stop |= not math.isfinite(loss)
+            return control
+
+    config, trainer = {
+        Method.SFT: (trl.SFTConfig, trl.SFTTrainer),
+        Method.DPO: (trl.DPOConfig, trl.DPOTrainer),
+        Method.KTO: (trl.KTOConfig, trl.KTOTrainer),
+    }[recipe.method]
+    own = {"beta": recipe.beta} if recipe.method is not Method.SFT else {}
+    arguments = config(
+        output_dir=str(folder),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch,
+        learning_rate=recipe.rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.03,
+        max_length=recipe.max_tokens,
+        gradient_checkpointing=False,
+        bf16=on_cuda,
+        use_cpu=not on_cuda,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # a loss that is no number must be seen
+        save_steps=recipe.save_steps,
+        save_total_limit=1,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        **own,
+    )
+    made = trainer(
+        model=loaded,
+        args=arguments,
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[Telling()],
+    )
+    from transformers import PrinterCallback
+
+    made.remove_callback(PrinterCallback)
+    return made, len(fitting)
+
+
+def _rows(examples: Sequence[Example], method: Method) -> list[dict[str, Any]]:
+    """As TRL wants them: prompt and completion of chats, the loss on the completion alone."""
+
+    def turns(messages: Sequence[Message]) -> list[dict[str, str]]:
+        return [{"role": m.role, "content": m.content} for m in messages]
+
+    def said(text: str) -> list[dict[str, str]]:
+        return [{"role": "assistant", "content": text}]
+
+    rows: list[dict[str, Any]] = []
+    for e in examples:
+        prompt = turns(e.messages)
+        if method is Method.SFT:
+            rows.append({"prompt": prompt, "completion": said(e.chosen)})
+        elif method is Method.DPO and e.rejected is not None:
+            rows.append({"prompt": prompt, "chosen": said(e.chosen), "rejected": said(e.rejected)})
+        elif method is Method.KTO:
+            rows.append({"prompt": prompt, "completion": said(e.chosen), "label": True})
+            if e.rejected is not None:
+                rows.append({"prompt": prompt, "completion": said(e.rejected), "label": False})
+    return rows
+
+
+def _length(tokenizer: Any, example: Example) -> int:
+    """Tokens of the prompt with the longer of its answers."""
+    turns = [{"role": m.role, "content": m.content} for m in example.messages]
+    longest = max((example.chosen, example.rejected or ""), key=len)
+    whole = [*turns, {"role": "assistant", "content": longest}]
+    return len(tokenizer(tokenizer.apply_chat_template(whole, tokenize=False))["input_ids"])
