@@ -427,6 +427,7 @@ def _targets(
             settings.system_text,
             wiring.sampling(settings.sampling),
             CHAT if surface is None else surface.name,
+            settings.first_token_text,
         )
         other = named.setdefault(target.target_id, name)
         if other != name:
