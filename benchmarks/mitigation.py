@@ -62,18 +62,21 @@ def search(folder: Path, wall_clock: float) -> str:
     return url
 
 
-def one(folder: Path, url: str, arm: str, method: str, seed: int, epochs: float) -> dict[str, Any]:
+def one(
+    folder: Path, url: str, arm: str, method: str, seed: int, epochs: float, keep: float
+) -> dict[str, Any]:
     began = time.perf_counter()
     plan = mitigation.Plan(
         target={"model": TARGET},
-        out=folder / f"{arm}-{method}-{seed}",
+        out=folder / f"{arm}-{method}-{seed}-keep{keep:g}",
         store=url,
         run=SEARCH,
         data=seeds(folder) if arm == "xstest" else None,
         recipe=Recipe(Method(method), epochs=epochs, seed=seed),
         writer=WRITER,
-        limit=100,
+        keep_share=keep,
         seed=seed,
+        max_tokens=32,
         resume=True,
     )
     made = mitigation.mitigate(plan, say=lambda text: print(text, flush=True))
@@ -82,6 +85,7 @@ def one(folder: Path, url: str, arm: str, method: str, seed: int, epochs: float)
         "method": method,
         "seed": seed,
         "epochs": epochs,
+        "keep_share": keep,
         "examples": dict(made.counts),
         "left_out": dict(made.left_out),
         "is_better": made.comparison.is_better,
@@ -107,7 +111,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="*", default=["found", "xstest"])
     parser.add_argument("--methods", nargs="*", default=["sft"])
-    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--epochs", type=float, default=2.0)
+    parser.add_argument("--keep", type=float, default=1.75)
     parser.add_argument("--wall-clock", type=float, default=900.0)
     parser.add_argument("--report", action="store_true")
     given = parser.parse_args()
@@ -120,7 +125,7 @@ def main() -> None:
     for method in given.methods:
         for seed in given.seeds:
             for arm in given.arms:
-                result = one(given.folder, url, arm, method, seed, given.epochs)
+                result = one(given.folder, url, arm, method, seed, given.epochs, given.keep)
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(result) + "\n")
                 print(json.dumps(result), flush=True)

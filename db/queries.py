@@ -37,7 +37,8 @@ def find_run(store: Store, run: str) -> str:
 
 
 def runs(store: Store) -> list[dict[str, Any]]:
-    """Every run, newest last: run (its id), name, status, started (UTC), over_refusals."""
+    """Every run, newest last: run (its id), name, status, started (UTC), over_refusals, and its kind:
+    search or evaluate."""
     with store.reading() as connection:
         rows = connection.execute(select(Run.__table__).order_by(Run.started_at, Run.run_id)).all()
         hits = {run: told["over_refusals"] for run, told in summaries.all_kept(connection).items()}
@@ -49,6 +50,7 @@ def runs(store: Store) -> list[dict[str, Any]]:
             "status": _status(row),
             "started": row.started_at.isoformat(timespec="seconds") + "Z",
             "over_refusals": hits.get(row.run_id, 0),
+            "kind": row.kind,
         }
         for row in rows
     ]

@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -247,7 +247,10 @@ class Store:
         """Store the target and say that the run is about it, unless it is a further one of several.
         Returns its id."""
         row = {
-            **asdict(target.sampling),
+            "temperature": target.sampling.temperature,
+            "top_p": target.sampling.top_p,
+            "top_k": target.sampling.top_k,
+            "max_tokens": target.sampling.max_tokens,
             "target_id": target.target_id,
             "model": target.model,
             "revision": target.revision,

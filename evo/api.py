@@ -11,7 +11,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -209,12 +209,20 @@ def live(
                 session = _Session(config, seeds, opened, url, claim, watch, asking)
                 # The loop's products are small: BLAS threads would only spin between them.
                 with threadpool_limits(1, user_api="blas"):
-                    return asyncio.run(session.run())
+                    return _to_its_end(session.run())
         except BaseException as error:
             # A claimed run that did not get as far as its loop can be claimed again at once.
             if claim is not None:
                 opened.end_run(claim.run_id, "interrupted", _reason(error), wall_s=claim.wall_s)
             raise
+
+
+def _to_its_end(running: Coroutine[Any, Any, Run]) -> Run:
+    """A second Ctrl-C cancels what runs: to whoever called it that is an interrupt like any other."""
+    try:
+        return asyncio.run(running)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def stored_config(url: str, run: str, overrides: Sequence[str] = ()) -> Config:
@@ -427,6 +435,7 @@ def _targets(
             settings.system_text,
             wiring.sampling(settings.sampling),
             CHAT if surface is None else surface.name,
+            settings.first_token_text,
         )
         other = named.setdefault(target.target_id, name)
         if other != name:

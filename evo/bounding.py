@@ -323,7 +323,10 @@ def _same_target(store: Store, run_id: str, config: Config, description: EngineD
     """The id of the run's target, which must be what has been started."""
     _, target_id = stored.target_of(store, run_id)
     started = Target.of(
-        description, config.target.system_text, wiring.sampling(config.target.sampling)
+        description,
+        config.target.system_text,
+        wiring.sampling(config.target.sampling),
+        first_token=config.target.first_token_text,
     )
     if started.target_id != target_id:
         raise ConfigError(

@@ -7,6 +7,7 @@ The resolved form is stored with the run. Knows no defaults but those written he
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import types
@@ -204,10 +205,35 @@ SAFETY_PRIOR = (
 )
 
 
+class FirstTokenConfig(Section):
+    """`workers.interface.FirstToken`, as `evocliff calibrate` prints it."""
+
+    tokens: list[str] = Field(min_length=1)
+    threshold: float = Field(allow_inf_nan=False)
+
+
 class TargetConfig(EngineConfig):
-    """The model under test. `system_prompt`: none, safety-prior, or the text itself."""
+    """The model under test. `system_prompt`: none, safety-prior, or the text itself. `first_token`: a
+    rule for how responses begin; of the engine transformers alone."""
 
     system_prompt: str = "none"
+    first_token: FirstTokenConfig | None = None
+
+    @model_validator(mode="after")
+    def _first_token_needs_an_engine_that_keeps_to_it(self) -> TargetConfig:
+        if self.first_token is not None and self.engine != "transformers":
+            raise ValueError(
+                f"'first_token' is kept to by the engine transformers, not by '{self.engine}'; there "
+                "add the bias that evocliff calibrate prints to the logits of these tokens"
+            )
+        return self
+
+    @property
+    def first_token_text(self) -> str | None:
+        """The rule as it is stored with a target."""
+        if self.first_token is None:
+            return None
+        return json.dumps(self.first_token.model_dump(mode="json"), sort_keys=True)
 
     @property
     def system_text(self) -> str | None:

@@ -57,6 +57,7 @@ def evaluate(
     seed: int = 0,
     threshold: float = 0.5,
     surface: Surface | None = None,
+    openings: bool = False,
     engines: Mapping[str, Mapping[str, Any]] | None = None,
     settings: Mapping[str, Any] | None = None,
     address: str = "local",
@@ -74,6 +75,7 @@ def evaluate(
         store: database URL.
         judges: names as in a config; the first decides.
         surface: the frame in which the target is asked; None: chat.
+        openings: how each response would begin is asked too, and stored.
         engines: named engine blocks, as in a config, for judges.
         settings: further sections of a config, such as `embedder`.
         address, watch: as `evo.search`.
@@ -93,6 +95,7 @@ def evaluate(
         samples=samples,
         seed=seed,
         threshold=threshold,
+        openings=openings,
         engines=engines,
         settings=settings,
     )
@@ -119,6 +122,7 @@ def _config(
     samples: int = 1,
     seed: int = 0,
     threshold: float = 0.5,
+    openings: bool = False,
     engines: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     **_: Any,
@@ -151,7 +155,7 @@ def _config(
                 "threshold": threshold,
                 "racing": False,
                 "settle": 0.0,
-                "screening": {"predictor": False, "opening": False},
+                "screening": {"predictor": False, "opening": openings},
             },
             "budget": {"evaluations": len(items), "proposals": len(items)},
             "store": store,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from evo import algorithms, hosting, looking, tracing
 from evo import seeds as seed_sets
-from evo.config import Config, EngineConfig, SamplingConfig
+from evo.config import Config, EngineConfig, SamplingConfig, TargetConfig
 from evo.operators.lexical.tactics import tactic_templates
 from evo.operators.resample import ResampleProposer
 from evo.operators.seeds import SeedProposer
@@ -29,6 +30,7 @@ from workers.embedders import RememberingEmbedder, SentenceTransformerEmbedder
 from workers.interface import (
     Embedder,
     Engine,
+    FirstToken,
     Generation,
     GenerationRequest,
     Sampling,
@@ -101,6 +103,15 @@ def check_names(config: Config) -> None:
 
 def sampling(config: SamplingConfig) -> Sampling:
     return Sampling(config.temperature, config.top_p, config.top_k, config.max_tokens)
+
+
+def target_sampling(config: TargetConfig) -> Sampling:
+    """With the target's rule for first tokens."""
+    rule = config.first_token
+    return replace(
+        sampling(config.sampling),
+        first_token=None if rule is None else FirstToken(tuple(rule.tokens), rule.threshold),
+    )
 
 
 def embedder(config: Config) -> Embedder:
@@ -344,7 +355,7 @@ def _evaluator(
             )
             for name in config.judges
         ],
-        sampling=sampling(own.target.sampling),
+        sampling=target_sampling(own.target),
         system_prompt=own.target.system_text,
         weight=config.search.confidence_weight,
         entropy_weight=config.search.entropy_weight,

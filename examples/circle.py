@@ -49,7 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     evocliff("query", "--run", "circle", "--min-refusal", "0.5", "--limit", "10", *db)
     evocliff(
         *("mitigate", "--run", "circle", "--target", TARGET, "--writer", WRITER),
-        *("--out", f"{folder}/repaired", *(("--epochs", "0.2") if given.quick else ()), *db),
+        *(
+            "--out",
+            f"{folder}/repaired",
+            *(("--epochs", "0.2", "--measure", "6") if given.quick else ()),
+            *db,
+        ),
         may_fail=True,  # a model that is not better is a result too
     )
     print(

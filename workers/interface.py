@@ -32,6 +32,7 @@ __all__ = [
     "EvocliffError",
     "Failure",
     "FailureKind",
+    "FirstToken",
     "Generation",
     "GenerationRequest",
     "HeadContributions",
@@ -117,13 +118,29 @@ class Message:
 
 @travels
 @dataclass(frozen=True, slots=True)
+class FirstToken:
+    """A rule for the first token of a response (Refusal Tokens, arXiv 2412.06748, section 3).
+
+    With P the raw probability of all `tokens` together, the response begins with one of them where
+    log(P / (1 - P)) >= `threshold`, and with none of them elsewhere; which one is drawn as ever among
+    those left. -inf: always; inf: never.
+    """
+
+    tokens: tuple[str, ...]
+    threshold: float
+
+
+@travels
+@dataclass(frozen=True, slots=True)
 class Sampling:
-    """Decoding settings. `temperature` 0 is greedy; `top_p` 1 and `top_k` 0 switch truncation off."""
+    """Decoding settings. `temperature` 0 is greedy; `top_p` 1 and `top_k` 0 switch truncation off.
+    `first_token` is for engines with that ability."""
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     max_tokens: int = 50
+    first_token: FirstToken | None = None
 
 
 @travels
@@ -200,6 +217,7 @@ class Ability(StrEnum):
     OPENINGS = "openings"  # is an `OpeningEngine`
     HIDDEN_STATES = "hidden_states"
     ADAPTERS = "adapters"
+    FIRST_TOKEN = "first_token"  # noqa: S105 - keeps to `Sampling.first_token`
     DEADLINES = "deadlines"  # ends every request by itself, so nobody else needs to watch the time
 
 

@@ -60,6 +60,7 @@ def _root(
 def _register() -> None:
     from evo.cli import (
         boundary,
+        calibrate,
         cliff,
         database,
         doctor,
@@ -96,6 +97,7 @@ def _register() -> None:
         judge,
         evaluate,
         mitigate,
+        calibrate,
         cliff,
         database,
         models,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evo.cli import guard
+from evo.cli import guard, traced
 
 if TYPE_CHECKING:
     from fitness.cliff.probe import Probe
@@ -23,6 +23,7 @@ cliff = typer.Typer(
     help="Inside the target: where its refusal arises, and where it falls off.",
 )
 guard.attach(cliff)
+traced.attach(cliff)
 _TRAIN = """Examples:
 
   evocliff cliff train labelled.jsonl --model local:smollm2-thinking --out probe

@@ -68,6 +68,9 @@ def mitigate(
     margin: Annotated[
         float, typer.Option(min=0.0, help="Points by which refusal of harmful requests may fall.")
     ] = 3.0,
+    measure: Annotated[
+        int | None, typer.Option(min=1, help="Measure with N prompts of each set; default: all.")
+    ] = None,
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
     batch: Annotated[int, typer.Option(min=1, help="Examples of an optimiser step.")] = 8,
     lr: Annotated[
@@ -113,6 +116,7 @@ def mitigate(
         held_out=held_out,
         limit=limit,
         margin=margin,
+        measure=measure,
         seed=seed,
         resume=resume,
         address=address,

@@ -93,7 +93,9 @@ def runs(db: Db = DEFAULT_DB, json_: Json = False) -> None:
     if json_:
         typer.echo(json.dumps(rows))
     else:
-        table(rows, ("name", "run", "status", "started", "over_refusals"), empty="no runs yet")
+        table(
+            rows, ("name", "kind", "run", "status", "started", "over_refusals"), empty="no runs yet"
+        )
 
 
 def show(

@@ -41,7 +41,8 @@ NEAR = 0.9
 class Plan:
     """What to do. `run`: a search whose finds are learned from, and whose held-out finds are measured;
     `data`: rows to learn from instead. `writer`: a model whose answers are learned, where it gives one;
-    else the target's own. `margin`: points by which refusal of harmful requests may fall."""
+    else the target's own. `margin`: points by which refusal of harmful requests may fall; `measure`: prompts of each set to measure with, evenly drawn;
+    None: all."""
 
     target: Mapping[str, Any]
     out: Path
@@ -56,6 +57,7 @@ class Plan:
     held_out: float = 0.3
     limit: int | None = None
     margin: float = 3.0
+    measure: int | None = None
     max_tokens: int = 50
     answer_tokens: int = 40
     judges: tuple[str, ...] = ("embedded",)
@@ -113,7 +115,7 @@ def mitigate(
         seed=plan.seed,
     )
     say("training set: " + ", ".join(f"{n} {what}" for what, n in mixture.counts.items()))
-    measured, dropped = _measured(measure_on, mixture.examples)
+    measured, dropped = _measured(measure_on, mixture.examples, plan.measure)
     left_out |= dropped
     before = asking.ask("before", measured, plan.target, runs)
     digest = hashlib.sha256(
@@ -272,7 +274,7 @@ class _Asking:
 
 
 def _measured(
-    held_out: Sequence[str], examples: Sequence[Example]
+    held_out: Sequence[str], examples: Sequence[Example], most: int | None
 ) -> tuple[list[Asked], dict[str, int]]:
     """What the repair is measured on, less what is like a prompt that it learned from."""
     xstest = datasets.read(datasets.shipped("xstest")).asked
@@ -309,4 +311,11 @@ def _measured(
     for place in near:
         what = f"{unique[place].topic}, like a training prompt"
         dropped[what] = dropped.get(what, 0) + 1
-    return [item for place, item in enumerate(unique) if place not in near], dropped
+    kept = [item for place, item in enumerate(unique) if place not in near]
+    if most is None:
+        return kept, dropped
+    by_set: dict[str | None, list[Asked]] = {}
+    for item in kept:
+        by_set.setdefault(item.topic, []).append(item)
+    few = [some[:: max(1, len(some) // most)][:most] for some in by_set.values()]
+    return [item for some in few for item in some], dropped

@@ -44,6 +44,7 @@ def body(o: Overview) -> str:
     parts = [
         sections.head(o),
         '<div class="pair">' + sections.strategies(o) + sections.over_tokens(o) + "</div>",
+        sections.topics(o),
         sections.embedding_map(o),
         '<div class="pair">' + sections.fitness_and_novelty(o) + sections.by_target(o) + "</div>",
         sections.best(o),

@@ -86,6 +86,22 @@ def strategies(o: Overview) -> str:
     return _section("Strategies that trigger refusals", f"<p>{said}</p>{drawn}")
 
 
+def topics(o: Overview) -> str:
+    """Of an evaluation: how often each topic of the data set is refused."""
+    if o.kind != "evaluate":
+        return ""
+    rates: dict[str, list[float]] = {}
+    for p in o.points:
+        rates.setdefault(f"{p.topic or 'no topic'} ({p.safety})", []).append(p.refusal_rate)
+    ordered = sorted(rates.items(), key=lambda item: (-sum(item[1]) / len(item[1]), item[0]))
+    rows = [
+        (name, sum(each) / len(each), f"{sum(each) / len(each):.0%} of {len(each)}")
+        for name, each in ordered[:40]
+    ]
+    drawn = drawing.figure(drawing.bars(rows), "Mean refusal rate, and of how many prompts.")
+    return _section("Refusal by topic", drawn)
+
+
 def over_tokens(o: Overview) -> str:
     if len(o.over_tokens) < 2:
         return ""

@@ -41,11 +41,12 @@ def runs(store: Store, request: Request) -> str:
     rows = "".join(
         f'<tr><td><input type="checkbox" name="run" value="{text(r["run"])}" '
         f'aria-label="compare {text(r["name"], 60)}"></td>'
-        f'<td><a href="/run/{quote(r["run"])}">{text(r["name"], 120)}</a></td><td>{text(r["status"])}</td>'
+        f'<td><a href="/run/{quote(r["run"])}">{text(r["name"], 120)}</a></td><td>{text(r["kind"])}</td>'
+        f"<td>{text(r['status'])}</td>"
         f'<td class="n">{r["over_refusals"]}</td><td>{text(r["started"])}</td></tr>'
         for r in found
     )
-    header = '<tr><th></th><th>run</th><th>status</th><th class="n">over-refusals</th><th>started</th></tr>'
+    header = '<tr><th></th><th>run</th><th>kind</th><th>status</th><th class="n">over-refusals</th><th>started</th></tr>'
     return _page(
         "Runs",
         f'<form action="/compare"><section><h2>{len(found)} runs</h2><table>{header}{rows}</table></section>'

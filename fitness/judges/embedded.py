@@ -66,7 +66,7 @@ class EmbeddedJudge:
         arrays = load(artifact.read_bytes())
         self._weights: NDArray[np.float32] = arrays["weights"]  # (N_FEATURES,)
         self._scale, self._offset = (float(v) for v in arrays["calibration"])
-        self.version = f"3.{int(arrays['version'][0])}"
+        self.version = f"4.{int(arrays['version'][0])}"
 
     async def judge(self, inputs: Sequence[JudgeInput]) -> list[Verdict]:
         return self.judge_now([item.response for item in inputs])

@@ -7,8 +7,15 @@ import re
 MOST_CHARS = 50_000  # an answer of this length was never sampled by a search
 _MANY_WORDS = 8
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_THOUGHT = re.compile(
-    r"^\s*<think(?:ing)?>(?:(?!</think).)*$|^\s*<think(?:ing)?>.*</think(?:ing)?>\s*$", re.S
+# Round a thought, as models write them; `workers.reasoning` has the same, and more about each.
+THOUGHT_MARKS = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("[THINK]", "[/THINK]"),
+    ("<reasoning>", "</reasoning>"),
+    ("<thought>", "</thought>"),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
 )
 # The commonest words of English prose, refusals and code.
 _COMMON = """
@@ -34,7 +41,7 @@ def unreadable(response: str) -> str | None:
         return "holds half of a surrogate pair"
     if not any(map(str.isalnum, response)):
         return "no words in the response"
-    if _THOUGHT.match(response):
+    if _is_thought_alone(response.strip()):
         return "only reasoning, no answer"
     words = _WORD.findall(response[:2000].lower().replace("’", "'"))
     latin = sum(word.isascii() for word in words)
@@ -43,3 +50,11 @@ def unreadable(response: str) -> str | None:
     if len(words) >= _MANY_WORDS and not _ENGLISH.intersection(words):
         return "not English"
     return None
+
+
+def _is_thought_alone(response: str) -> bool:
+    """Whether nothing comes after the thought with which the response begins."""
+    for start, end in THOUGHT_MARKS:
+        if response.startswith(start):
+            return not response.partition(end)[2].strip()
+    return False

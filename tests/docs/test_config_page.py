@@ -43,4 +43,4 @@ def test_every_key_is_documented_with_its_default() -> None:
 
 def test_the_proposers_engine_has_the_keys_that_the_page_promises() -> None:
     target = {k.removeprefix("target.") for k in documented() if k.startswith("target.")}
-    assert set(defined(EngineConfig)) == target - {"system_prompt"}
+    assert set(defined(EngineConfig)) == target - {"system_prompt", "first_token"}

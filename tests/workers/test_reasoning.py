@@ -49,3 +49,14 @@ def test_a_prompt_opens_the_thought_only_where_it_ends_with_the_mark() -> None:
     assert opened_by("<|Assistant|><think>\n") is THINK
     assert opened_by("<think>\n\n</think>\n\n") is None
     assert opened_by("What is <think>?<|im_end|>\n<|im_start|>assistant\n") is None
+
+
+def test_judges_know_the_marks_of_every_family() -> None:
+    from fitness.judges.readable import THOUGHT_MARKS, unreadable
+    from workers.reasoning import FAMILIES
+
+    assert {(f.open, f.close) for f in FAMILIES} == set(THOUGHT_MARKS)
+    for start, end in THOUGHT_MARKS:
+        for alone in (f"{start}I should help", f" {start}I should help{end} \n"):
+            assert unreadable(alone) == "only reasoning, no answer"
+        assert unreadable(f"{start}I should help{end} I can help with that.") is None

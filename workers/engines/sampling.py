@@ -60,6 +60,30 @@ def draw(
     return tokens, logp, q.log()
 
 
+def draw_first(
+    logits: torch.Tensor,
+    uniform: torch.Tensor,
+    sampling: Sampling,
+    marked: torch.Tensor,
+    threshold: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As `draw`, under `FirstToken`'s rule: from the tokens `marked` (n,) in rows where the log-odds of
+    all of them reach `threshold`, from the others elsewhere. log p is the model's own, before the rule."""
+    raw = torch.log_softmax(logits.float(), dim=-1)  # (rows, vocabulary)
+    is_marked = torch.zeros(raw.shape[1], dtype=torch.bool, device=raw.device)
+    is_marked[marked] = True
+    inside = (
+        raw[:, is_marked].logsumexp(dim=-1)
+        if len(marked)
+        else raw.new_full((len(raw),), -torch.inf)
+    )
+    outside = raw[:, ~is_marked].logsumexp(dim=-1)
+    wanted = (inside - outside >= threshold) & bool(len(marked))  # (rows,)
+    allowed = torch.where(wanted[:, None], is_marked[None], ~is_marked[None])
+    tokens, _, logq = draw(logits.float().masked_fill(~allowed, -torch.inf), uniform, sampling)
+    return tokens, raw.gather(1, tokens[:, None]).squeeze(1), logq
+
+
 def _invert(cumulative: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     """Index of the first entry of each row above uniform * total. cumulative: (rows, n)."""
     goal = uniform[:, None] * cumulative[:, -1:]

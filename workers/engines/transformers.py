@@ -19,7 +19,7 @@ import torch
 
 from workers import chat, local_models
 from workers.engines.loading import Loaded, load
-from workers.engines.sampling import draw, uniforms
+from workers.engines.sampling import draw, draw_first, uniforms
 from workers.interface import (
     OPENING_TOKENS,
     Ability,
@@ -112,9 +112,16 @@ class TransformersEngine:
             context_tokens=self._context_tokens,
             adapter=local_models.adapter_name(adapter),
             abilities=frozenset(
-                {Ability.LOGPROBS, Ability.OPENINGS, Ability.HIDDEN_STATES, Ability.ADAPTERS}
+                {
+                    Ability.LOGPROBS,
+                    Ability.OPENINGS,
+                    Ability.HIDDEN_STATES,
+                    Ability.ADAPTERS,
+                    Ability.FIRST_TOKEN,
+                }
             ),
         )
+        self._first_tokens: dict[tuple[str, ...], torch.Tensor] = {}
         # Its own thread: the event loop of the replica stays free, and torch sees one caller.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="transformers-engine")
         self._closing = threading.Event()
@@ -222,6 +229,14 @@ class TransformersEngine:
                 batch, top.indices.tolist(), logprobs.tolist(), strict=True
             )
         ]
+
+    def _ids_of(self, texts: tuple[str, ...]) -> torch.Tensor:
+        """(n,) ids of the tokens that are shown as one of these texts."""
+        if texts not in self._first_tokens:
+            wanted = set(texts)
+            found = [i for i in range(len(self._tokenizer)) if self._token_text(i) in wanted]
+            self._first_tokens[texts] = torch.tensor(found, device=self._device)
+        return self._first_tokens[texts]
 
     def _token_text(self, token: int) -> str:
         return chat.token_text(self._tokenizer, token)
@@ -331,7 +346,14 @@ class TransformersEngine:
         alive = list(range(len(rows)))  # rows in the cache, by index into `rows`
 
         for step in range(sampling.max_tokens):
-            tokens, logp, logq = draw(logits, uniform[:, step], sampling)
+            if step == 0 and sampling.first_token is not None:
+                ids_of = self._ids_of(sampling.first_token.tokens)
+                threshold = sampling.first_token.threshold
+                tokens, logp, logq = draw_first(
+                    logits, uniform[:, step], sampling, ids_of, threshold
+                )
+            else:
+                tokens, logp, logq = draw(logits, uniform[:, step], sampling)
             for row_index, token, p, q in zip(
                 alive, tokens.tolist(), logp.tolist(), logq.tolist(), strict=True
             ):
@@ -396,5 +418,6 @@ class TransformersEngine:
         return ids.to(self._device), mask.to(self._device)
 
 
-def _sampling_key(sampling: Sampling) -> tuple[float, float, int, int]:
-    return (sampling.temperature, sampling.top_p, sampling.top_k, sampling.max_tokens)
+def _sampling_key(sampling: Sampling) -> tuple[float, float, int, int, str]:
+    rule = repr(sampling.first_token)
+    return (sampling.temperature, sampling.top_p, sampling.top_k, sampling.max_tokens, rule)
