@@ -105,7 +105,7 @@ def train(
     Raises:
         ConfigError: `out` exists, no example is left, a method without what it needs, no chat template,
             TRL is not installed, or there is nothing to resume.
-        TargetError: the loss was no number; no adapter is written.
+        TargetError: the loss or a weight was no number; no adapter is written.
     """
     if out.exists():
         raise ConfigError(f"--out {out}: exists already; name a new folder")
@@ -126,11 +126,12 @@ def train(
     trainer, kept = _trainer(model, examples, recipe, half_made / _CHECKPOINTS, device, told)
     done = trainer.train(resume_from_checkpoint=None if last is None else str(last))
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    if not math.isfinite(done.training_loss) or not all(map(math.isfinite, losses)):
+    sound = all(map(math.isfinite, (done.training_loss, *losses)))
+    if not sound or not _are_numbers(trainer.model):
         shutil.rmtree(half_made)
         raise TargetError(
-            f"the loss was no number after {trainer.state.global_step} steps; lower --lr "
-            f"({recipe.rate:g}); no adapter was written"
+            f"the loss or the weights were no numbers after {trainer.state.global_step} steps; lower "
+            f"--lr ({recipe.rate:g}); no adapter was written"
         )
     adapter = half_made / "adapter"
     trainer.model.save_pretrained(adapter)
@@ -146,6 +147,11 @@ def train(
         len(examples) - kept,
         last is not None,
     )
+
+
+def _are_numbers(model: Any) -> bool:
+    """Whether all trained weights are; the last step is followed by no loss that would tell."""
+    return all(bool(w.isfinite().all()) for w in model.parameters() if w.requires_grad)
 
 
 def _last_checkpoint(half_made: Path, known: dict[str, Any]) -> Path | None:
