@@ -1,14 +1,12 @@
 """The latent guard on the over-cautious organism: XSTest's types left out one after another.
 
 A type and its contrasts leave together (the four discriminating and private types by their family), so
-a guard has seen neither side of what it judges. Beside the guard a logistic regression on the same states
-says how much of the harm could be read at all.
+a guard has seen neither side of what it judges; layer and line are chosen without it too.
 """
 
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evo import cliffs
+from evo import cliffs, guarding
 from evo.cliffs import Item
 from evo.config import EngineConfig
 from evo.looking import white_box
 from fitness import directions, judges
-from fitness.cliff.training import auroc, fit
-from fitness.safety import latent_guard
-from workers.interface import Failure, WhiteBox
+from fitness.cliff.training import auroc
+from fitness.safety import latent_guard, linear_guard
+from workers.interface import EngineDescription, Failure, WhiteBox
 
 ROOT = Path(__file__).parents[1]
 MODEL = "local:smollm2-overcautious"
@@ -33,9 +31,6 @@ FAMILIES = {
     "privacy_public": "privacy",
     "privacy_fictional": "privacy",
 }
-LAYER, L2 = 21, 0.1  # of the regressions
-CORPUS = 600  # half as many prompts as are made
-SAFE_SIDE = 0.92  # of over-refused prompts that are to count as harmless
 LAYERS = {"all": range(1, 31), "middle": range(10, 21), "late": range(20, 31)}
 _Reals = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
@@ -47,36 +42,27 @@ async def gate() -> dict[str, Any]:
     rows = list(csv.DictReader(path.open(encoding="utf-8", newline="")))
     items = [Item(r["prompt"], harmful=r["label"] == "unsafe", row=r) for r in rows]
     ready, _ = await cliffs.answered(items, box, judges.build("embedded"), max_tokens=24)
-    corpus, corpus_harmful = corpus_of_gate()
-    own = await read(box, [i.prompt for i in ready])
-    other = await read(box, corpus)
+    contrast = guarding.contrast_prompts()
     return figures(
-        own,
+        await read(box, [i.prompt for i in ready]),
         np.array([bool(i.harmful) for i in ready]),
         np.array([bool(i.refused) for i in ready]),
         np.array([family(i.row["type"]) for i in ready]),
-        other,
-        corpus_harmful,
+        await read(box, [d.prompt for d in contrast]),
+        np.array([d.harmful for d in contrast]),
+        box.description,
     )
 
 
 async def read(box: WhiteBox, prompts: Sequence[str]) -> NDArray[np.float32]:
-    """States (n, layers, width) at the last token of the user's text."""
+    """States (n, layers, 2, width) at `latent_guard.PLACES`."""
     every = tuple(range(1, box.n_layers + 1))
     found = [
         s for s in await latent_guard.read(box, prompts, every, None) if not isinstance(s, Failure)
     ]
     if len(found) != len(prompts):
         raise SystemExit("a prompt could not be read")
-    return np.stack(found)[:, :, 0]
-
-
-def corpus_of_gate() -> tuple[list[str], _Mask]:
-    sys.path.insert(0, str(ROOT / "examples/seed_contrast"))
-    import corpus
-
-    texts, harmful = corpus.lines(CORPUS, np.random.default_rng(5))
-    return texts, np.asarray(harmful, dtype=bool)
+    return np.stack(found)
 
 
 def figures(
@@ -86,33 +72,27 @@ def figures(
     kinds: NDArray[np.str_],
     corpus: NDArray[np.float32],
     corpus_harmful: _Mask,
+    description: EngineDescription,
 ) -> dict[str, Any]:
-    """Of states (n, layers, width), layers 1 to the last, and what is known of the prompts."""
+    """Of states (n, layers, 2, width), layers 1 to the last, and what is known of the prompts."""
     over = refused & ~harmful
+    at_instruction = states[:, :, 0]
     tried = {
         f"{kind.value}, {name} layers": left_out(
-            states[:, list(np.array(layers) - 1)], harmful, refused, kinds, kind
+            at_instruction[:, list(np.array(layers) - 1)], harmful, refused, kinds, kind
         )
-        for kind in latent_guard.Kind
+        for kind in (latent_guard.Kind.BASE, latent_guard.Kind.AUGMENTED)
         for name, layers in LAYERS.items()
     }
-    at = LAYER - 1
-    tried["regression on other types"] = left_out_regression(states[:, at], harmful, kinds)
-    ones = np.ones(len(corpus))
-    weight, bias = fit(corpus[:, at].astype(np.float64), corpus_harmful, ones, L2)
-    scores = states[:, at].astype(np.float64) @ weight + bias
-    tried["regression on the corpus"] = scores
-    # From which score on a prompt counts as harmful, by the over-refused prompts of the other families.
-    lines = {out: np.quantile(scores[over & (kinds != out)], SAFE_SIDE) for out in np.unique(kinds)}
-    tried["regression on the corpus, line from other types"] = scores - np.array(
-        [lines[kind] for kind in kinds]
-    )
+    own = linear_guard.Labelled(states, harmful, refused.tolist(), kinds.tolist())
+    more = linear_guard.Labelled(corpus, corpus_harmful, [None] * len(corpus), [None] * len(corpus))
+    tried["linear, other types"] = left_out_linear(own, None, description)
+    tried["linear, other types and contrast prompts"] = left_out_linear(own, more, description)
     result: dict[str, Any] = {
         "n": len(states),
         "over_refused": int(over.sum()),
-        "families": len(lines),
-        "corpus": len(corpus),
-        "layer_of_regressions": LAYER,
+        "families": len(np.unique(kinds)),
+        "contrast_prompts": len(corpus),
     }
     for name, found in tried.items():
         result[name] = {
@@ -154,12 +134,32 @@ def left_out(
     return scores
 
 
-def left_out_regression(states: NDArray[np.float32], harmful: _Mask, kinds: Any) -> _Reals:
-    """Logits of harm of states (n, width), each by a fit on the other families: (n,)."""
-    scores = np.zeros(len(states))
-    rows = states.astype(np.float64)
+def left_out_linear(
+    own: linear_guard.Labelled, more: linear_guard.Labelled | None, description: EngineDescription
+) -> _Reals:
+    """Delta_harmful, each by a linear guard of the other families and `more`; layer and line are the
+    guard's own choice: (n,)."""
+    kinds = np.array(own.topics)
+    layers = range(1, own.states.shape[1] + 1)
+    scores = np.zeros(len(kinds))
     for out in np.unique(kinds):
-        learning = kinds != out
-        weight, bias = fit(rows[learning], harmful[learning], np.ones(int(learning.sum())), L2)
-        scores[~learning] = rows[~learning] @ weight + bias
+        rest = np.flatnonzero(kinds != out)
+        learning = linear_guard.Labelled(
+            own.states[rest],
+            own.harmful[rest],
+            [own.refused[i] for i in rest],
+            [own.topics[i] for i in rest],
+        )
+        if more is not None:
+            learning = linear_guard.Labelled(
+                np.concatenate([learning.states, more.states]),
+                np.concatenate([learning.harmful, more.harmful]),
+                [*learning.refused, *more.refused],
+                [*learning.topics, *more.topics],
+            )
+        guard, quality = linear_guard.fit(learning, description, list(layers))
+        print(f"without {out}: {quality}", flush=True)
+        place = layers.index(guard.layers[0])
+        for i in np.flatnonzero(kinds == out):
+            scores[i] = latent_guard.deltas(guard, own.states[i, place : place + 1])[0]
     return scores

@@ -372,7 +372,10 @@ async def effect_of(
     )
     perplexity = None
     if texts:
-        logprobs = [x for x in await box.logprobs(texts, out) if not isinstance(x, Failure)]
+        told = await box.logprobs(texts, out)
+        for failed in (x for x in told if isinstance(x, Failure)):
+            without[f"plain text: {reason_of(failed)}"] += 1
+        logprobs = [x for x in told if not isinstance(x, Failure)]
         n = sum(x.n_tokens for x in logprobs)
         perplexity = float(np.exp(-sum(x.logprob_sum for x in logprobs) / n)) if n else None
     return Effect(

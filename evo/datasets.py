@@ -29,13 +29,14 @@ _ABOUT = ("dataset_info.json",)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to read it. `prompt`, `label`, `topic`, `strategy` name columns; None: what the file shows.
+    """How to read it. `prompt`, `label`, `topic`, `strategy`, `page` name columns; None: what the file shows.
     `assume` is said of every row that has no label."""
 
     prompt: str | None = None
     label: str | None = None
     topic: str | None = None
     strategy: str | None = None
+    page: str | None = None
     harmless: Collection[str] = _HARMLESS
     harmful: Collection[str] = _HARMFUL
     assume: Safety | None = None
@@ -44,7 +45,8 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """`asked`: each prompt once; `repeated` and `empty`: rows that were left out, and counted."""
+    """`asked`: each prompt once; `repeated` and `empty`: rows that were left out, and counted. `pages`: of
+    each prompt the page on which it is to be done, where the file names one."""
 
     name: str
     source: str
@@ -52,6 +54,7 @@ class Dataset:
     repeated: int
     empty: int
     labels: Mapping[str, int] = field(default_factory=dict)
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(path: str | Path, options: Options | None = None) -> Dataset:
@@ -67,11 +70,12 @@ def read(path: str | Path, options: Options | None = None) -> Dataset:
     met: set[str] = set()
     repeated = empty = 0
     labels: dict[str, int] = {}
+    pages: dict[str, str] = {}
     source = ""
     for file in files:
         table, plan = _plan(file, options)
         source = plan.source
-        for text, label, topic, strategy in _rows(table, plan, options, file):
+        for text, label, topic, strategy, page in _rows(table, plan, options, file):
             if not isinstance(text, str) or not text.strip():
                 empty += 1
                 continue
@@ -83,13 +87,15 @@ def read(path: str | Path, options: Options | None = None) -> Dataset:
             safety = _safety(label, options)
             labels[label or "none"] = labels.get(label or "none", 0) + 1
             asked.append(Asked(text, safety, topic, strategy, plan.source, plan.licence))
+            if page is not None:
+                pages[text] = page
             if len(asked) == options.limit:
                 break
         if len(asked) == options.limit:
             break
     if not asked:
         raise ConfigError(f"DATASET: {shown(place)}: holds no prompt")
-    return Dataset(place.resolve().stem, source, tuple(asked), repeated, empty, labels)
+    return Dataset(place.resolve().stem, source, tuple(asked), repeated, empty, labels, pages)
 
 
 def _plan(file: Path, options: Options) -> tuple[Table, importers.Plan]:
@@ -103,18 +109,20 @@ def _plan(file: Path, options: Options) -> tuple[Table, importers.Plan]:
 
 def _rows(
     table: Table, plan: importers.Plan, options: Options, file: Path
-) -> Iterator[tuple[Any, str | None, str | None, str | None]]:
-    """prompt, label, topic, strategy of each row."""
+) -> Iterator[tuple[Any, str | None, str | None, str | None, str | None]]:
+    """prompt, label, topic, strategy, page of each row."""
     cells, columns = plan.cells, table.columns
     strategy = _column(options.strategy, "strategy", columns, "--strategy-col", file)
     topic = cells.category or _column(options.topic, "topic", columns, "--topic-col", file)
-    wanted = {*cells.names, *(c for c in (strategy, topic) if c is not None)}
+    page = _column(options.page, "page", columns, "--page-col", file)
+    wanted = {*cells.names, *(c for c in (strategy, topic, page) if c is not None)}
     for _, row in table.rows(tuple(wanted)):
         yield (
             plan.format.text(row.get(cells.prompt)),
             _label(row, cells, plan),
             None if topic is None else word(row.get(topic)),
             None if strategy is None else word(row.get(strategy)),
+            None if page is None else word(row.get(page)),
         )
 
 
@@ -168,9 +176,14 @@ def files_of(place: Path, option: str) -> list[Path]:
 
 
 def shipped(name: str) -> str | Path:
-    """A data set that comes with evocliff, by name (xstest), else the path as it is."""
-    if name == "xstest" and not Path(name).exists():
-        from importlib.resources import files
+    """A data set that comes with evocliff, by name (xstest, agent-tasks), else the path as it is."""
+    known = {
+        "xstest": ("evo.seeds", "xstest_prompts.csv"),
+        "agent-tasks": ("evo.surfaces", "tasks.jsonl"),
+    }
+    if name not in known or Path(name).exists():
+        return name
+    from importlib.resources import files
 
-        return Path(str(files("evo.seeds"))) / "xstest_prompts.csv"
-    return name
+    package, file = known[name]
+    return Path(str(files(package))) / file

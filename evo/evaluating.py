@@ -205,6 +205,11 @@ class Condition:
     target: Mapping[str, Any]
     engines: Mapping[str, Any]
 
+    @property
+    def system_text(self) -> str | None:
+        """What `system_prompt` stands for."""
+        return TargetConfig.model_validate(self.target).system_text
+
 
 def conditions(
     targets: Sequence[str],

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 from evo import seeds, tracing, wiring
 from evo.config import Config
+from fitness import safety
 from fitness.cliff import probe as probes
+from fitness.safety import latent_guard
 from workers.interface import ConfigError
 
 if TYPE_CHECKING:
@@ -37,8 +39,8 @@ def submit(
     """Start a search on a cluster; gives back the job's id.
 
     Args:
-        config: the run, overrides applied. With `resume` only its seed file and probe are used, and
-            only a run that has one needs it.
+        config: the run, overrides applied. With `resume` only its seed file, probe and guards are
+            used, and only a run that has one needs it.
         store: database URL as the head node sees it; default: the config's.
         resume: the run to go on with.
         overrides: `key=value` changes of a resumed run.
@@ -95,7 +97,7 @@ def _reachable(url: str | None) -> str:
 
 @contextlib.contextmanager
 def _folder(config: Config | None, url: str) -> Iterator[Path]:
-    """A folder with the config, its seed file and its probe, and nothing else, until it has been sent."""
+    """A folder with the config, its seed file, probe and guards, and nothing else, until it has been sent."""
     with tempfile.TemporaryDirectory(prefix="evocliff-job-") as made:
         folder = Path(made)
         # The URL of the job stands in the place of the config's own, which may hold a password.
@@ -115,5 +117,19 @@ def _folder(config: Config | None, url: str) -> Iterator[Path]:
             (folder / shipped).mkdir()
             probes.write(probe, folder / shipped)
             raw["search"]["probe"] = shipped
+        if config is not None:
+            raw["safety"] = [_shipped_gate(name, folder) for name in config.safety]
         (folder / _CONFIG).write_text(json.dumps(raw, indent=1), encoding="utf-8")
         yield folder
+
+
+def _shipped_gate(name: str, folder: Path) -> str:
+    """The name of a gate on the head; a latent guard's file goes along."""
+    guarding = safety.guard_of(name)
+    if guarding is None:
+        return name
+    file, model = guarding
+    guard = latent_guard.load(file)
+    shipped = f"guard-{guard.version}.npz"
+    latent_guard.save(guard, folder / shipped)
+    return f"{latent_guard.NAME}:{shipped}" + (f"@{model}" if model else "")

@@ -55,6 +55,15 @@ class Centroids:
         return self.first - self.second
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """A line between two groups, drawn by regression: Delta = sum over the layers of w.h, + b; above 0 is
+    the first group's side."""
+
+    weight: Real  # (layers, width)
+    bias: float
+
+
 def centroid(states: ArrayLike) -> Real:
     """The mean of states (n, layers, width), summed in float64: (layers, width).
 
@@ -100,9 +109,14 @@ def scores(states: ArrayLike, centroids: Centroids) -> Real:
     return cosine(states, centroids.first) - cosine(states, centroids.second)
 
 
-def delta(states: ArrayLike, centroids: Centroids) -> Real:
-    """The mean of `scores` over the layers, (n,): Delta_harmful at t_inst, Delta_refuse at t_post."""
-    mean: Real = scores(states, centroids).mean(axis=-1)
+def delta(states: ArrayLike, by: Centroids | Plane) -> Real:
+    """Of states (n, layers, width), (n,): Delta_harmful at t_inst, Delta_refuse at t_post. By centroids the
+    mean of `scores` over the layers."""
+    if isinstance(by, Plane):
+        rows = np.asarray(states, dtype=np.float64)
+        odds: Real = np.einsum("nlw,lw->n", rows, by.weight) + by.bias
+        return odds
+    mean: Real = scores(states, by).mean(axis=-1)
     return mean
 
 

@@ -84,6 +84,7 @@ def doctor(
         _memory,
         _disk,
         _models,
+        _browser,
         lambda: _database(db),
     ]
     nodes: list[Node] = []
@@ -203,6 +204,19 @@ def _models() -> Finding:
             "evocliff models prepare all",
         )
     return Finding("models", "ok", "all prepared")
+
+
+def _browser() -> Finding:
+    from evo.surfaces import browser
+
+    found = browser.chromium()
+    if found is None:
+        return Finding(
+            "browser",
+            "ok",
+            "no Chromium; only the surface browser-agent needs one (apt-get install chromium)",
+        )
+    return Finding("browser", "ok", found)
 
 
 def _database(url: str) -> Finding:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,6 +15,8 @@ from evo.cli import records
 if TYPE_CHECKING:
     from db.evaluations import Evaluated
     from evo.datasets import Dataset
+    from evo.evaluating import Condition
+    from evo.surfaces.frames import AgentSurface
     from fitness.assessment import Assessment, Rate
 
 _EPILOG = """Examples:
@@ -24,6 +26,8 @@ _EPILOG = """Examples:
   evocliff evaluate out/my-model --target Qwen/Qwen2.5-7B-Instruct --target out/repaired --system-prompt both
 
   evocliff evaluate xstest.csv --target local:smollm2-overcautious+out/adapter --judge embedded --judge prefix --json
+
+  evocliff evaluate agent-tasks --target local:smollm2-overcautious --surface chat --surface tool-agent --surface browser-agent
 """
 
 
@@ -36,7 +40,7 @@ def evaluate(
         str,
         typer.Argument(
             metavar="DATASET",
-            help="CSV, JSONL, JSON, Parquet or text file, an export's folder, or xstest.",
+            help="CSV, JSONL, JSON, Parquet or text file, an export's folder, xstest or agent-tasks.",
         ),
     ],
     target: Annotated[
@@ -50,7 +54,9 @@ def evaluate(
     judge: Annotated[
         list[str] | None,
         typer.Option(
-            "--judge", metavar="J", help="The first decides; default: embedded. Repeat it."
+            "--judge",
+            metavar="J",
+            help="The first decides; default: embedded, of agents first-decision. Repeat it.",
         ),
     ] = None,
     system_prompt: Annotated[
@@ -59,6 +65,21 @@ def evaluate(
             "--system-prompt", help="none, safety-prior, both (two conditions), or the text itself."
         ),
     ] = "none",
+    surface: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--surface",
+            metavar="S",
+            help="chat (default), tool-agent or browser-agent: how instructions reach the target. Repeat it.",
+        ),
+    ] = None,
+    page_col: Annotated[
+        str | None, typer.Option("--page-col", help="Column of the page that an agent is shown.")
+    ] = None,
+    pages: Annotated[
+        Path | None,
+        typer.Option("--pages", help="Folder of these pages, .html; default: evocliff's own."),
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Responses to each prompt.")] = 1,
     temperature: Annotated[
         float | None, typer.Option(min=0.0, help="Default: 0 for one sample, else 1.")
@@ -114,9 +135,9 @@ def evaluate(
     Every response is stored: a second call asks nothing again, and `evocliff query --run NAME` shows
     the rows behind a figure.
     """
-    from evo import datasets, evaluating
+    from evo import datasets, evaluating, surfaces
     from evo.cli import live
-    from fitness.types import Safety
+    from fitness.types import CHAT, Safety
     from workers.errors import ConfigError
 
     if assume is not None and assume not in ("harmless", "harmful"):
@@ -126,6 +147,7 @@ def evaluate(
         label_col,
         topic_col,
         strategy_col,
+        page_col,
         _names(harmless_labels),
         _names(harmful_labels),
         None if assume is None else Safety(assume),
@@ -138,26 +160,45 @@ def evaluate(
     sampling = {"temperature": heat, "top_p": 1.0, "max_tokens": max_tokens}
     conditions = evaluating.conditions(target, system_prompt, sampling, config)
     base = name or f"evaluate-{data.name}"
-    told = []
+    frames = {
+        condition.short: surfaces.build(surface or [CHAT], data.pages, condition.system_text, pages)
+        for condition in conditions
+    }
+    told: list[Told] = []
     for condition in conditions:
-        with live.view(quiet=json_) as watch:
-            run = evaluating.ensure(
-                data.asked,
-                condition.target,
-                name=base if len(conditions) == 1 else f"{base}-{condition.short}",
-                store=db,
-                judges=judge or ["embedded"],
-                samples=samples,
-                engines=condition.engines,
-                address=address,
-                watch=watch,
-                resume=resume,
-            )
-        if run.status == "interrupted":
-            typer.echo(f"stopped; the same command with --resume goes on ({run.name})", err=True)
-            raise typer.Exit(1)
-        told.append((condition, run))
+        for kind, frame in frames[condition.short].items():
+            words = [base, *([condition.short] if len(conditions) > 1 else [])]
+            words += [kind] if kind != CHAT else []
+            with live.view(quiet=json_) as watch:
+                run = evaluating.ensure(
+                    data.asked,
+                    condition.target,
+                    name="-".join(words),
+                    store=db,
+                    judges=judge or ["embedded" if frame is None else surfaces.JUDGE],
+                    samples=samples,
+                    engines=condition.engines,
+                    surface=frame,
+                    address=address,
+                    watch=watch,
+                    resume=resume,
+                )
+            if run.status == "interrupted":
+                typer.echo(
+                    f"stopped; the same command with --resume goes on ({run.name})", err=True
+                )
+                raise typer.Exit(1)
+            told.append(Told(condition, kind, frame, run.run_id))
     _tell(db, data, told, paper_confidence, json_)
+
+
+class Told(NamedTuple):
+    """A run that has ended, and what it asked."""
+
+    condition: Condition
+    kind: str
+    frame: AgentSurface | None
+    run_id: str
 
 
 def _names(listed: str) -> list[str]:
@@ -177,37 +218,87 @@ def _greet(data: Dataset) -> None:
 
 
 def _tell(
-    url: str, data: Dataset, told: Sequence[Any], paper_confidence: bool, as_json: bool
+    url: str, data: Dataset, told: Sequence[Told], paper_confidence: bool, as_json: bool
 ) -> None:
     from db import evaluations
-    from evo import evaluating
+    from evo import evaluating, surfaces
     from fitness import assessment
 
     with records.reading(url) as store:
-        found = [(c, evaluations.evaluated(store, run.run_id)) for c, run in told]
+        found = [(each, evaluations.evaluated(store, each.run_id)) for each in told]
     objects = []
-    for condition, evaluated in found:
+    for each, evaluated in found:
+        condition = each.condition
         alone = evaluating.response_alone(condition, evaluated) if paper_confidence else None
-        objects.append(_object(condition.name, condition.system_prompt, evaluated, alone))
+        made = _object(condition.name, condition.system_prompt, evaluated, alone)
+        if each.frame is not None:
+            made["decisions"] = surfaces.decisions(each.frame, evaluated.asked)
+        objects.append(made)
+    chats = [(t, e) for t, e in found if t.kind == told[0].kind]
     matrix = assessment.transfer(
-        {f"{c.name} ({c.system_prompt})": e.asked for c, e in found} if len(found) > 1 else {}
+        {f"{t.condition.name} ({t.condition.system_prompt})": e.asked for t, e in chats}
+        if len(chats) > 1
+        else {}
     )
+    gaps = _gaps(found)
     diversity = evaluating.diversity([item.prompt for item in data.asked])
     if as_json:
-        for each in objects:
-            typer.echo(json.dumps(each, ensure_ascii=False))
+        for made in objects:
+            typer.echo(json.dumps(made, ensure_ascii=False))
         if matrix:
             typer.echo(json.dumps({"transfer": [asdict(cell) for cell in matrix]}))
+        if gaps:
+            typer.echo(json.dumps({"surfaces": gaps}, ensure_ascii=False))
         typer.echo(json.dumps({"diversity": diversity}))
         return
     _show(objects)
     for cell in matrix:
         typer.echo(f"refused by {cell.found_on}, then by {cell.asked_of}: {_percent(cell.rate)}")
+    _show_gaps(objects, gaps)
     shown = ", ".join(
         f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {'-' if v is None else v}"
         for k, v in diversity.items()
     )
     typer.echo(f"data set: {shown}")
+
+
+def _gaps(found: Sequence[tuple[Told, Evaluated]]) -> list[dict[str, Any]]:
+    """Of each target, every surface against the first that was asked."""
+    from fitness.gap import gap
+
+    made = []
+    first: dict[str, tuple[str, Any]] = {}
+    for told, evaluated in found:
+        rates = {a.prompt_id: a.refusal_rate for a in evaluated.asked}
+        key = told.condition.short
+        if key not in first:
+            first[key] = (told.kind, rates)
+            continue
+        kind, others = first[key]
+        about = {
+            "target": told.condition.name,
+            "system_prompt": told.condition.system_prompt,
+            "from": kind,
+            "to": told.kind,
+        }
+        made.append(about | asdict(gap(others, rates)))
+    return made
+
+
+def _show_gaps(objects: Sequence[Mapping[str, Any]], gaps: Sequence[Mapping[str, Any]]) -> None:
+    for each in objects:
+        if "decisions" in each:
+            shown = ", ".join(f"{n} {what}" for what, n in each["decisions"].items())
+            typer.echo(f"{records.visible(each['target'])}, {each['surface']}: {shown}")
+    for each in gaps:
+        if each["points"] is None:
+            typer.echo(f"{records.visible(each['target'])}: no task has a verdict on both surfaces")
+            continue
+        typer.echo(
+            f"{records.visible(each['target'])}, {each['from']} to {each['to']}: "
+            f"{each['first']:.1%} to {each['second']:.1%}, {100 * each['points']:+.1f} points "
+            f"[{100 * each['low']:+.1f}, {100 * each['high']:+.1f}] over {each['n']} tasks"
+        )
 
 
 def _object(
@@ -276,6 +367,7 @@ def _show(objects: Sequence[Mapping[str, Any]]) -> None:
                 {
                     "target": records.visible(each["target"]),
                     "system_prompt": records.visible(each["system_prompt"][:20]),
+                    "surface": each["surface"].partition("@")[0],
                     "prompts": group,
                     "n": figures["n"],
                     "refusal_rate": _shown(figures["refusal_rate"], figures["ci95"]),
@@ -288,7 +380,7 @@ def _show(objects: Sequence[Mapping[str, Any]]) -> None:
                     "run": each["run"],
                 }
             )
-    columns = ("target", "system_prompt", "prompts", "n", "refusal_rate", "crr", "prr")
+    columns = ("target", "system_prompt", "surface", "prompts", "n", "refusal_rate", "crr", "prr")
     records.table(rows, (*columns, "confidence", "unscored", "run"), empty="nothing was asked")
     for each in objects:
         for group in ("by_topic", "by_strategy"):

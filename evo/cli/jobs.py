@@ -63,7 +63,7 @@ def submit(
     config: Annotated[
         Path | None,
         typer.Argument(
-            help="YAML file of the run; with --resume only for its seed file and probe."
+            help="YAML file of the run; with --resume only for its seed file, probe and guards."
         ),
     ] = None,
     address: Address = _HERE,

@@ -369,3 +369,31 @@ def lines(n: int, rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
                 texts.setdefault(fill(template, rng), label)
     texts.update(dict.fromkeys(EVERYDAY, False))
     return list(texts), np.array(list(texts.values()))
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z0-9']+", text.lower()))
+
+
+def main() -> None:
+    """Write the prompts that a linear guard learns from beside a user's own. None shares three fifths of
+    its words with a prompt of XSTest, on which guards are measured."""
+    import csv
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    with (root / "evo/seeds/xstest_prompts.csv").open(encoding="utf-8", newline="") as file:
+        theirs = [words(row["prompt"]) for row in csv.DictReader(file)]
+    texts, harmful = lines(600, np.random.default_rng(5))
+    out = root / "fitness/safety/artifacts/contrast_prompts.csv"
+    with out.open("w", encoding="utf-8", newline="") as file:
+        written = csv.writer(file, lineterminator="\n")
+        written.writerow(["prompt", "harmful"])
+        for text, label in zip(texts, harmful, strict=True):
+            own = words(text)
+            if all(len(own & other) < 0.6 * len(own | other) for other in theirs):
+                written.writerow([text, str(bool(label)).lower()])
+
+
+if __name__ == "__main__":
+    main()

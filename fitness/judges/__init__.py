@@ -14,12 +14,14 @@ EngineOf = Callable[[str], Engine]  # from the name behind `llm:` to an engine t
 _PLAIN = {
     "embedded": ("fitness.judges.embedded", "EmbeddedJudge"),
     "prefix": ("fitness.judges.prefix", "PrefixJudge"),
+    "first-decision": ("fitness.judges.first_decision", "FirstDecisionJudge"),
 }
 _RULES = ("mean", "majority", "cascade")
 # kind -> how to write it
 JUDGES = {
     "embedded": "embedded",
     "prefix": "prefix",
+    "first-decision": "first-decision",
     "hf": "hf:MODEL=LABEL[,LABEL]",
     "llm": "llm:NAME",
     "mean": "mean:JUDGE+JUDGE",
@@ -30,6 +32,7 @@ JUDGES = {
 DESCRIPTIONS = {
     "embedded": "the default: trained here, small and quick; reads the response",
     "prefix": "EvoRefuse's PRR strings, for comparison with published figures; reads the response",
+    "first-decision": "of agents: an action or a question is no refusal, prose is read as by embedded",
     "hf": "a sequence classifier and its labels that mean a refusal; reads the response",
     "llm": "a language model: a block of the config's engines, or a model; reads prompt, reasoning and response",
     "mean": "the mean of several judges",

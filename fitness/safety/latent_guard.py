@@ -2,10 +2,11 @@
 
     Delta_harmful = mean over layers of cos(h, mu_1) - cos(h, mu_2) at t_inst;  harmful iff >= alpha
 
-One prefill for each prompt, no token generated. A guard is fitted in one of two ways, which its version
+One prefill for each prompt, no token generated. A guard is fitted in one of three ways, which its version
 names: `base`, mu_1 of refused harmful prompts alone, for triage of over-refusals; `augmented`, mu_1 of all
-harmful prompts, answered ones too, for guarding. mu_2 is of answered harmless prompts in both. The file is
-plain arrays. Knows states by `WhiteBox`; knows nothing of who hosts the model.
+harmful prompts, answered ones too, for guarding; mu_2 is of answered harmless prompts in both. And `linear`,
+a regression in place of the centroids (`linear_guard`), which finds harm that the means of few types hide.
+The file is plain arrays. Knows states by `WhiteBox`; knows nothing of who hosts the model.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fitness import directions
-from fitness.directions import Centroids
+from fitness.directions import Centroids, Plane
 from fitness.types import GateDecision, Safety, Signed
 from workers.interface import (
     ConfigError,
@@ -39,7 +40,8 @@ from workers.interface import (
 NAME = "latent-guard"
 PLACES = (Place.INSTRUCTION, Place.POST_INSTRUCTION)
 _FORMAT = 1
-_ARRAYS = ("harmful", "harmless", "refused", "accepted")
+_CENTROIDS = ("harmful", "harmless", "refused", "accepted")
+_PLANES = ("harm", "refusal")
 # Fewer of a group are no centroid to go by.
 LEAST = 4
 
@@ -47,13 +49,14 @@ LEAST = 4
 class Kind(StrEnum):
     BASE = "base"  # for triage of over-refusals
     AUGMENTED = "augmented"  # for guarding
+    LINEAR = "linear"  # for both
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guard:
-    """Centroids (layers, width) of hidden states 1 to n of one model under one template and system
-    prompt: `harm` at t_inst, `refusal` at t_post-inst. `alpha`: Delta_harmful from which on a prompt
-    is thought harmful."""
+    """What tells hidden states of `layers` of one model under one template and system prompt apart:
+    `harm` at t_inst, `refusal` at t_post-inst; centroids both, or planes both. `alpha`: Delta_harmful
+    from which on a prompt is thought harmful."""
 
     kind: Kind
     model: str
@@ -62,8 +65,8 @@ class Guard:
     template: str
     system_prompt: str | None
     layers: tuple[int, ...]
-    harm: Centroids
-    refusal: Centroids
+    harm: Centroids | Plane
+    refusal: Centroids | Plane
     alpha: float = directions.HARMFUL_FROM
 
     @property
@@ -95,7 +98,7 @@ def fit(
     layers: tuple[int, ...],
     system_prompt: str | None = None,
 ) -> Guard:
-    """A guard of states (n, layers, 2, width) at `PLACES` and two labels (n,).
+    """A guard by centroids of states (n, layers, 2, width) at `PLACES` and two labels (n,).
 
     Raises:
         ConfigError: fewer than `LEAST` prompts in one of the groups that are averaged.
@@ -155,25 +158,36 @@ def load(path: str | Path) -> Guard:
     try:
         with np.load(path, allow_pickle=False) as held:
             card: dict[str, Any] = json.loads(str(held["card"]))
-            arrays = {name: np.asarray(held[name], dtype=np.float64) for name in _ARRAYS}
-        if card["format"] != _FORMAT:
-            raise ValueError(f"format {card['format']}")
+            if card["format"] != _FORMAT:
+                raise ValueError(f"format {card['format']}")
+            kind = Kind(card["kind"])
+            names = _PLANES if kind is Kind.LINEAR else _CENTROIDS
+            arrays = {name: np.asarray(held[name], dtype=np.float64) for name in names}
         shapes = {array.shape for array in arrays.values()}
         layers = tuple(int(layer) for layer in card["layers"])
         if len(shapes) != 1 or next(iter(shapes))[:1] != (len(layers),):
             raise ValueError("the arrays do not fit together")
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError("a centroid is not finite")
+            raise ValueError("an array is not finite")
+        harm: Centroids | Plane
+        refusal: Centroids | Plane
+        if kind is Kind.LINEAR:
+            harm, refusal = (
+                Plane(arrays[name], float(b)) for name, b in zip(names, card["biases"], strict=True)
+            )
+        else:
+            harm = Centroids(arrays["harmful"], arrays["harmless"])
+            refusal = Centroids(arrays["refused"], arrays["accepted"])
         return Guard(
-            Kind(card["kind"]),
+            kind,
             card["model"],
             card["revision"],
             card["adapter"],
             card["template"],
             card["system_prompt"],
             layers,
-            Centroids(arrays["harmful"], arrays["harmless"]),
-            Centroids(arrays["refused"], arrays["accepted"]),
+            harm,
+            refusal,
             float(card["alpha"]),
         )
     except FileNotFoundError:
@@ -197,12 +211,19 @@ def _card(guard: Guard) -> dict[str, Any]:
         "system_prompt": guard.system_prompt,
         "layers": list(guard.layers),
         "alpha": guard.alpha,
+        **({"biases": [p.bias for p in planes]} if (planes := _planes(guard)) else {}),
     }
 
 
+def _planes(guard: Guard) -> list[Plane]:
+    return [by for by in (guard.harm, guard.refusal) if isinstance(by, Plane)]
+
+
 def _arrays(guard: Guard) -> dict[str, NDArray[np.float64]]:
-    centroids = (guard.harm.first, guard.harm.second, guard.refusal.first, guard.refusal.second)
-    return dict(zip(_ARRAYS, centroids, strict=True))
+    if planes := _planes(guard):
+        return dict(zip(_PLANES, (p.weight for p in planes), strict=True))
+    means = [by for by in (guard.harm, guard.refusal) if isinstance(by, Centroids)]
+    return dict(zip(_CENTROIDS, (m for by in means for m in (by.first, by.second)), strict=True))
 
 
 # Asking

@@ -31,6 +31,8 @@ def run(*words: str) -> tuple[int, str, str]:
         (["xstest", "--target", "local:smollm2", "--judge", "embeded"], "embedded"),
         (["xstest", "--target", "a/b-c", "--target", "a-b/c"], "alike in name"),
         (["xstest", "--target", "a/b", "--target", "a/b"], "named twice"),
+        (["xstest", "--target", "a/b", "--surface", "phone"], "chat, tool-agent, browser-agent"),
+        (["xstest", "--target", "a/b", "--surface", "tool-agent"], "--page-col"),
     ],
 )
 def test_an_evaluation_that_cannot_be_says_why_and_stores_nothing(
@@ -83,6 +85,28 @@ def test_an_evaluation_prints_one_object_a_target_and_can_be_read_again(tmp_path
     assert (code, again) == (0, out), error
     shown = json.loads(run("query", "--run", first["run"], "--json", "--db", url)[1])
     assert len(shown) == 4
+
+
+@pytest.mark.slow
+def test_surfaces_are_runs_of_their_own_and_their_gap_is_told(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    code, out, error = run(
+        *("evaluate", "agent-tasks", "--limit", "2", "--target", "local:smollm2-overcautious"),
+        *("--surface", "chat", "--surface", "browser-agent", "--max-tokens", "12"),
+        *("--db", url, "--json"),
+    )
+    assert code == 0, error
+    chat, agent, gaps, _ = map(json.loads, out.splitlines())
+    assert (chat["surface"], agent["surface"].partition("@")[0]) == ("chat", "browser-agent")
+    assert chat["target_id"] != agent["target_id"]
+    assert chat["judges"][0].startswith("embedded@")
+    assert agent["judges"][0].startswith("first-decision@")
+    assert sum(n for what, n in agent["decisions"].items() if what != "impossible") == 2
+    (gap,) = gaps["surfaces"]
+    assert (gap["from"], gap["to"], gap["n"]) == ("chat", "browser-agent", 2)
+    assert gap["points"] == pytest.approx(agent["refusal_rate"] - chat["refusal_rate"])
+    shown = json.loads(run("query", "--run", agent["run"], "--json", "--db", url)[1])
+    assert len(shown) == 2
 
 
 @pytest.fixture

@@ -12,7 +12,10 @@ import pytest
 from evo import jobs
 from evo.config import Config, validate
 from fitness.cliff import probe as probes
+from fitness.safety import latent_guard
+from fitness.safety.latent_guard import Guard
 from tests.evo.test_tracing import a_probe, saved
+from tests.fitness.test_latent_guard import fitted
 from workers.interface import ConfigError
 from workers.jobs import JobServer
 
@@ -27,13 +30,15 @@ class Recorded:
         self.files: dict[str, str] = {}
         self.about: Mapping[str, str] = {}
         self.probe: str | None = None
+        self.guards: dict[str, Guard] = {}
 
     def submit(
         self, words: Sequence[str], *, folder: Path, slug: str, about: Mapping[str, str]
     ) -> str:
         self.words, self.about = list(words), about
         files = [path for path in folder.iterdir() if path.is_file()]
-        self.files = {path.name: path.read_text() for path in files}
+        self.guards = {p.name: latent_guard.load(p) for p in files if p.suffix == ".npz"}
+        self.files = {path.name: path.read_text() for path in files if path.suffix != ".npz"}
         shipped = [probes.read(path) for path in folder.iterdir() if path.is_dir()]
         self.probe = shipped[0].version if shipped else None
         return f"{slug}-1"
@@ -153,3 +158,19 @@ def test_names_and_seeds_are_looked_up_here_and_models_there(
 def test_neither_config_nor_run_is_bad_input(server: Recorded) -> None:
     with pytest.raises(ConfigError, match="name a config file, or --resume RUN"):
         send(server, None, store=STORE)
+
+
+def test_a_latent_guard_travels_under_a_name_of_its_own(server: Recorded, tmp_path: Path) -> None:
+    guard = fitted()
+    latent_guard.save(guard, tmp_path / "mine.npz")
+    named = f"latent-guard:{tmp_path}/mine.npz"
+    guarded = config(
+        tmp_path, safety=["seed-contrast", f"{named}@big"], engines={"big": {"model": "/big"}}
+    )
+    send(server, guarded, store=STORE)
+    sent = json.loads(server.files["job.yaml"])
+    shipped = f"guard-{guard.version}.npz"
+    assert sent["safety"] == ["seed-contrast", f"latent-guard:{shipped}@big"]
+    assert server.guards[shipped].version == guard.version
+    with pytest.raises(ConfigError, match="there is no file"):
+        send(server, config(tmp_path, safety=["latent-guard:none.npz"]), store=STORE)

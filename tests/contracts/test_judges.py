@@ -39,6 +39,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 NAMES = [
     "embedded",
     "prefix",
+    "first-decision",
     "hf:CLASSIFIER=REJECTION",
     "llm:scripted",
     "mean:embedded+prefix",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +47,9 @@ def test_a_guard_is_fitted_over_every_layer_but_the_embeddings() -> None:
         for n in range(4)
     ]
     box: Any = Box()
-    guard = asyncio.run(guarding.fitted(data, box, Kind.AUGMENTED))
+    guard, quality = asyncio.run(guarding.fitted(data, box, Kind.AUGMENTED))
     assert guard.layers == (1, 2)
+    assert quality is None
     with pytest.raises(ConfigError, match="'too long': overlong"):
         asyncio.run(guarding.fitted([Labelled("too long", True, True)], box, Kind.BASE))
     with pytest.raises(ConfigError, match="holds no row"):
@@ -68,3 +71,28 @@ def test_a_target_without_hidden_states_is_refused_when_things_are_wired() -> No
     hosted = {"engine": "vllm", "model": "local:smollm2"}
     with pytest.raises(ConfigError, match=r"'latent-guard:g.npz' reads hidden states.*'vllm'"):
         wiring.check_names(config(safety=["latent-guard:g.npz"], target=hosted))
+
+
+def test_a_linear_guard_is_measured_on_portions_where_no_prompt_has_a_topic() -> None:
+    data = [
+        Labelled(f"{kind} {n}", "harm" in kind, "refuse" in kind)
+        for kind in ("harm refuse", "harm", "refuse", "plain")
+        for n in range(5)
+    ]
+    more = [Labelled(f"harm more {n}", True, None) for n in range(5)]
+    box: Any = Box()
+    guard, quality = asyncio.run(guarding.fitted(data + more, box, Kind.LINEAR))
+    assert guard.kind is Kind.LINEAR
+    assert quality is not None
+    assert quality.auroc == 1.0
+
+
+def test_the_prompts_that_come_along_are_of_both_kinds_and_none_is_of_xstest() -> None:
+    mine = guarding.contrast_prompts()
+    assert len(mine) > 1000
+    assert 0.3 < sum(d.harmful for d in mine) / len(mine) < 0.6
+    assert {d.refused for d in mine} == {d.topic for d in mine} == {None}
+    text = (resources.files("evo.seeds") / "xstest_prompts.csv").read_text(encoding="utf-8")
+    theirs = [set(row["prompt"].lower().split()) for row in csv.DictReader(text.splitlines())]
+    own = [set(d.prompt.lower().split()) for d in mine]
+    assert max(len(a & b) / len(a | b) for a in own for b in theirs) < 0.7
