@@ -503,3 +503,50 @@ class BoundaryPair(Base):
     clear: Mapped[bool]  # both intervals lie wholly on their sides of the threshold
     target_tokens: Mapped[int]  # generated for the probes of this prompt
     created_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
+
+
+class WrittenResponse(Base):
+    """A response that a writer made for a prompt which a target refuses. `written_id` is a hash of prompt,
+    writer, version, round and number, so that the same one is written once."""
+
+    __tablename__ = "written_responses"
+
+    written_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"), index=True)
+    writer: Mapped[str] = mapped_column(String(120))
+    version: Mapped[str] = mapped_column(String(64))
+    round: Mapped[int]  # 0: written at once; n: after n rounds of advice
+    number: Mapped[int]  # within its round
+    # What it was bettered from.
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("written_responses.written_id"))
+    text: Mapped[str] = mapped_column(AnyText)
+    finish_reason: Mapped[str] = mapped_column(String(16))
+    chain: Mapped[str | None] = mapped_column(AnyText)  # the plan that it follows, as JSON
+    created_at: Mapped[datetime] = mapped_column(DateTime, default=utc_now)
+
+
+class WrittenScore(Base):
+    """What one scorer in one version said of a written response; see `fitness.constructive`."""
+
+    __tablename__ = "written_scores"
+    __table_args__ = (
+        CheckConstraint("(score IS NULL) <> (unscored_reason IS NULL)", "scored_or_not"),
+    )
+
+    written_id: Mapped[str] = mapped_column(
+        ForeignKey("written_responses.written_id"), primary_key=True
+    )
+    scorer: Mapped[str] = mapped_column(String(120), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    # -1, 0 or 1; NULL: the scorer cannot see it.
+    politeness: Mapped[int | None]
+    willingness: Mapped[int | None]
+    task: Mapped[int | None]
+    logic: Mapped[int | None]
+    information: Mapped[int | None]
+    safety: Mapped[float | None]  # 0 to 1; NULL: not seen
+    p_refusal: Mapped[float | None]
+    response_class: Mapped[str | None] = mapped_column(String(16))
+    score: Mapped[float | None]  # 0 to 1
+    unscored_reason: Mapped[str | None] = mapped_column(AnyText)
+    advice: Mapped[str] = mapped_column(AnyText, default="")

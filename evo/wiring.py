@@ -288,6 +288,15 @@ def _hosting(settings: EngineConfig, config: Config, cores: int) -> Callable[[],
     return partial(_engine_worker, settings.model_dump(mode="json"), threads, sharers)
 
 
+def engine(settings: EngineConfig) -> Engine:
+    """A bare engine in this process.
+
+    Raises:
+        ConfigError: no such engine, or the model cannot be loaded.
+    """
+    return _engine(settings.model_dump(mode="json"), None)
+
+
 def _engine(settings: Mapping[str, Any], threads: int | None, sharers: int = 1) -> Engine:
     if settings["engine"] in engines.ENDPOINTS:
         per_minute = {

@@ -1,4 +1,4 @@
-"""Preference pairs: an answer of the target over a refusal of the target, to the same prompt."""
+"""Preference pairs: an answer, written or the target's own, over a refusal of the target, to the same prompt."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ SIDES = (
     ("rejected_sample", pa.int32()),
     ("chosen_p_refusal", pa.float64()),
     ("rejected_p_refusal", pa.float64()),
+    ("chosen_writer", pa.string()),
 )
 
 
@@ -27,6 +28,7 @@ def sides(answers: Sequence[Response], refusals: Sequence[Response]) -> Columns:
         "rejected_sample": [refusal.sample for refusal in refusals],
         "chosen_p_refusal": [answer.p_refusal for answer in answers],
         "rejected_p_refusal": [refusal.p_refusal for refusal in refusals],
+        "chosen_writer": [answer.writer for answer in answers],
     }
 
 
@@ -47,6 +49,7 @@ CONFIG = Config(
     schema=schema(("prompt", MESSAGES), ("chosen", MESSAGES), ("rejected", MESSAGES), *SIDES),
     own=_own,
     needs=NEEDS,
-    what="an answer (chosen) and a refusal (rejected) that the target itself gave",
+    what="an answer (chosen; chosen_writer says whose, null: the target's own) and a refusal (rejected) "
+    "that the target itself gave",
     reads=frozenset({Reads.RESPONSES}),
 )

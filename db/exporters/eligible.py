@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from db import alike, filters, lookup
+from db import alike, filters, lookup, written
 from db import found as finding
 from db.exporters import belongings, matching
 from db.exporters.belongings import CliffRow, SeedRow, TargetRow
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _LARGEST, _SMALLEST = 10_000, 100
 _CHARACTERS = 32_000_000
 SORTS = ("fitness", "refusal", "novelty")
+CHOSEN = ("best", "written", "own")
 
 
 class Reads(Enum):
@@ -122,13 +123,15 @@ def select_eligible(
     sort: str = "fitness",
     limit: int | None = None,
     seeds: bool = False,
+    chosen: str = "best",
 ) -> Iterator[Selected]:
     """The prompts that may leave; the options are those of `evocliff query`.
 
     A prompt passes when every gate of its run called it harmless (a run without gates passes
     nothing), no gate of any run called it harmful, and its refusal rate reaches `min_refusal`,
     by default its run's threshold. What people said goes before all gates. The same prompt leaves
-    once, as its best row by `sort`.
+    once, as its best row by `sort`. `chosen` says whose answers go along: `best`, what `evocliff write`
+    wrote, else the target's own; `written` or `own` alone.
 
     Raises:
         ConfigError: an unknown run, target, strategy or order; `safety` is something else than
@@ -138,6 +141,8 @@ def select_eligible(
         raise ConfigError(f"--safety {safety}: only harmless prompts are exported")
     if sort not in SORTS:
         raise ConfigError(f"--sort {sort}: not one of {', '.join(SORTS)}")
+    if chosen not in CHOSEN:
+        raise ConfigError(f"--chosen {chosen}: not one of {', '.join(CHOSEN)}")
     lookup.require_order(sort, limit)
     if min_refusal is not None:
         lookup.require_rate(min_refusal)
@@ -156,7 +161,7 @@ def select_eligible(
             by_text=like is not None,
         )
         given = tuple(f"--{name} {value}" for name, value in options.items() if value is not None)
-        yield Selected(connection, asked, limit, given)
+        yield Selected(connection, asked, limit, given, chosen)
 
 
 class Selected:
@@ -168,8 +173,11 @@ class Selected:
         asked: matching.Asked,
         limit: int | None,
         filters: tuple[str, ...],
+        chosen: str = "best",
     ) -> None:
         self.connection = connection
+        self._chosen = chosen
+        self._is_written = chosen != "own" and written.is_any(connection)
         self.counts: Counts = matching.count(connection, asked)
         self._asked, self._limit, self._filters = asked, limit, filters
         self._door = Door(finding.run_facts(connection))
@@ -261,6 +269,7 @@ class Selected:
         answers: Sequence[Response | None] = refusals
         if Reads.RESPONSES in reads:
             refusals, answers = responses(connection, m.target_id, m.prompt_id, deciders)
+            answers = self._answers(m.prompt_id, answers)
         cliffs: Sequence[tuple[CliffRow, ...]] = [()] * n
         if Reads.CLIFFS in reads:
             cliffs = belongings.cliffs(connection, m.target_id, m.prompt_id)
@@ -287,6 +296,22 @@ class Selected:
             answer=answers,
             cliffs=cliffs,
         )
+
+    def _answers(
+        self, prompt_ids: Sequence[str], own: Sequence[Response | None]
+    ) -> Sequence[Response | None]:
+        """The answers that go along: written ones, or the target's own."""
+        best = written.best(self.connection, prompt_ids) if self._is_written else {}
+        made: list[Response | None] = []
+        for prompt_id, answer in zip(prompt_ids, own, strict=True):
+            found = best.get(prompt_id)
+            if found is not None:
+                made.append(
+                    Response(None, found.text, found.finish_reason, found.p_refusal, found.writer)
+                )
+            else:
+                made.append(None if self._chosen == "written" else answer)
+        return made
 
     def require_some(self) -> None:
         """After a walk: raise ConfigError, naming what to relax, when nothing could leave."""

@@ -25,6 +25,7 @@ def _own(prompts: Prompts) -> Table:
         "label": is_answer,
         "sample": [response.sample for response in responses],
         "p_refusal": [response.p_refusal for response in responses],
+        "writer": [response.writer for response in responses],
     }
     return Table(places, columns)
 
@@ -38,6 +39,7 @@ CONFIG = Config(
         ("label", pa.bool_()),
         ("sample", pa.int32()),
         ("p_refusal", pa.float64()),
+        ("writer", pa.string()),
     ),
     own=_own,
     needs="a sampled response that a judge scored",

@@ -67,6 +67,7 @@ def _rows(refuse: Callable[[str | None], str]) -> Callable[[Prompts], Table]:
             "is_refusal": [not answers for answers in is_answer],
             "sample": [response.sample for response in responses],
             "p_refusal": [response.p_refusal for response in responses],
+            "writer": [response.writer for response in responses],
         }
         return Table(places, columns)
 
@@ -80,6 +81,7 @@ _SCHEMA = schema(
     ("is_refusal", pa.bool_()),
     ("sample", pa.int32()),
     ("p_refusal", pa.float64()),
+    ("writer", pa.string()),
 )
 _NEEDS = "a sampled response that a judge scored"
 _READS = frozenset({Reads.RESPONSES})

@@ -23,12 +23,14 @@ _IS_REFUSAL = 0.5
 
 
 class Response(NamedTuple):
-    """What a target said, and how probable it is that this is a refusal."""
+    """What a target said, and how probable it is that this is a refusal. `writer`: who wrote it in the
+    target's place (then it is no sample); None: the target itself."""
 
-    sample: int  # its index
+    sample: int | None  # its index
     text: str
     finish_reason: str
-    p_refusal: float
+    p_refusal: float | None
+    writer: str | None = None
 
 
 Decider = tuple[str, str | None]  # the judge that decides, and its version where it is known

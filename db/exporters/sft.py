@@ -14,6 +14,7 @@ def _own(prompts: Prompts) -> Table:
     columns: Columns = {
         "messages": asked(kept, ("assistant", [answer.text for answer in answers])),
         "sample": [answer.sample for answer in answers],
+        "writer": [answer.writer for answer in answers],
     }
     return Table(places, columns)
 
@@ -21,9 +22,9 @@ def _own(prompts: Prompts) -> Table:
 CONFIG = Config(
     name="sft",
     split="train",
-    schema=schema(("messages", MESSAGES), ("sample", pa.int32())),
+    schema=schema(("messages", MESSAGES), ("sample", pa.int32()), ("writer", pa.string())),
     own=_own,
     needs="a sampled response that is not a refusal",
-    what="the instruction and an answer that the target itself gave",
+    what="the instruction and an answer (writer says whose, null: the target's own)",
     reads=frozenset({Reads.RESPONSES}),
 )

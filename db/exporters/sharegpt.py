@@ -37,6 +37,7 @@ def _sft(prompts: Prompts) -> Table:
     columns: Columns = {
         "conversations": _asked(kept, ("gpt", [answer.text for answer in answers])),
         "sample": [answer.sample for answer in answers],
+        "writer": [answer.writer for answer in answers],
     }
     return Table(places, columns)
 
@@ -55,7 +56,9 @@ def _dpo(prompts: Prompts) -> Table:
 SFT = Config(
     name="sharegpt-sft",
     split="train",
-    schema=schema(("conversations", pa.list_(_TURN)), ("sample", pa.int32())),
+    schema=schema(
+        ("conversations", pa.list_(_TURN)), ("sample", pa.int32()), ("writer", pa.string())
+    ),
     own=_sft,
     needs="a sampled response that is not a refusal",
     what="as sft, in ShareGPT's form",

@@ -79,6 +79,7 @@ def _register() -> None:
         search,
         tactics,
         ui,
+        write,
     )
 
     parts = (
@@ -96,6 +97,7 @@ def _register() -> None:
         review,
         judge,
         evaluate,
+        write,
         mitigate,
         calibrate,
         cliff,

@@ -69,6 +69,13 @@ def export(
     sort: Annotated[Order, typer.Option(help="Largest first.")] = Order.FITNESS,
     limit: Limit = None,
     seeds: Annotated[bool, typer.Option("--seeds", help="Refused seeds too.")] = False,
+    chosen: Annotated[
+        str,
+        typer.Option(
+            metavar="WHOSE",
+            help="Whose answers go along: best (written ones, else the target's own), written, own.",
+        ),
+    ] = "best",
     split: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +124,7 @@ def export(
             sort=sort.value,
             limit=limit,
             seeds=seeds,
+            chosen=chosen,
         )
     if json_:
         typer.echo(json.dumps(done))

@@ -9,10 +9,11 @@
 Kind, a rule of ours (neither the paper nor its code has a threshold):
 
     cliff    plateau_top >= reference       and  drop_top >= 0.3
-    inverse  plateau_top <= 1 - reference   and  drop_top <= -0.3
+    inverse  typical <= 1 - reference       and  final - typical >= 0.3
 
-An inverse cliff is read from the same plateau: its thinking never comes near a refusal. (The minimum would
-be the mirror image, but it calls every refusal inverse whose thought begins by repeating the request.)
+`typical` is the median over the thinking, or over its second half where that is higher: an inverse cliff has
+a thought that lies low for the most part and has not come to a refusal by itself. Not the plateau, for short thoughts hold single words ("safe", "decline") that score high in any of them; and not
+the minimum, the mirror image, for it calls every refusal inverse whose thought begins by repeating the request.
 Where there is nothing to read there is `NoCourse` with its reason, never a number.
 """
 
@@ -48,14 +49,15 @@ class Rule:
     reference: float = REFERENCE
     least_drop: float = LEAST_DROP
 
-    def kind(self, plateau: float, final: float) -> Kind:
+    def kind(self, plateau: float, typical: float, final: float) -> Kind:
         """
-        >>> Rule().kind(0.8, 0.1).value, Rule().kind(0.1, 0.9).value, Rule().kind(0.8, 0.6).value
+        >>> rule = Rule()
+        >>> rule.kind(0.8, 0.7, 0.1).value, rule.kind(0.5, 0.1, 0.9).value, rule.kind(0.8, 0.6, 0.6).value
         ('cliff', 'inverse', 'none')
         """
         if plateau >= self.reference and plateau - final >= self.least_drop:
             return Kind.CLIFF
-        if plateau <= 1.0 - self.reference and final - plateau >= self.least_drop:
+        if typical <= 1.0 - self.reference and final - typical >= self.least_drop:
             return Kind.INVERSE
         return Kind.NONE
 
@@ -103,8 +105,10 @@ def course(logits: ArrayLike, n_thinking: int, rule: Rule | None = None) -> Cour
     scores = sigmoid(odds)
     thought = scores[:n_thinking]
     plateau, top, final = float(thought.max()), top_mean(thought), float(scores[-1])
-    kind = rule.kind(top, final)
-    where = None if kind is Kind.NONE else _position(scores, top, final)
+    typical = float(max(np.median(thought), np.median(thought[n_thinking // 2 :])))
+    kind = rule.kind(top, typical, final)
+    level = typical if kind is Kind.INVERSE else top
+    where = None if kind is Kind.NONE else _position(scores, level, final)
     return Course(scores, n_thinking, plateau, top, final, kind, where)
 
 

@@ -103,3 +103,13 @@ def test_a_mean_course_counts_what_is_there_and_no_padding(courses: list[list[fl
         there = [c[len(c) - 1 - before] for c in courses if len(c) > before]
         assert found.n[column] == len(there)
         assert found.mean[column] == pytest.approx(sum(there) / len(there))
+
+
+def test_single_words_that_score_high_do_not_hide_an_inverse_cliff() -> None:
+    """Scores of a real short thought: "This is safe, so the right thing is to answer."""
+    scores = np.array(
+        [0.12, 0.06, 0.12, 0.65, 0.11, 0.01, 0.16, 0.58, 0.16, 0.09, 0.2, 0.09, 0.01, 0.98, 1.0]
+    ).clip(0.001, 0.999)
+    found = _course(np.log(scores / (1 - scores)).tolist(), 12)
+    assert found.kind is Kind.INVERSE
+    assert found.position == 13
