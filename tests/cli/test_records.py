@@ -40,7 +40,7 @@ def filled(tmp_path: Path, evocliff: Cli) -> Cli:
 
 def test_runs_and_show_print_the_promised_json(filled: Cli) -> None:
     (row,) = json.loads(filled("runs", "--json").stdout)
-    assert set(row) == {"run", "name", "status", "started", "over_refusals"}
+    assert set(row) == {"run", "name", "kind", "status", "started", "over_refusals"}
     summary = json.loads(filled("show", row["run"], "--json").stdout)
     promised = (
         "run status evaluations samples target_tokens over_refusals clusters best_fitness wall_s "

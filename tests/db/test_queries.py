@@ -134,7 +134,7 @@ def test_runs_are_listed_newest_last(store: Store, run: RunBuilder) -> None:
     assert [row["name"] for row in listed] == ["first", "first-2"]
     assert [row["over_refusals"] for row in listed] == [1, 0]
     assert listed[1]["run"] == second.run_id
-    assert set(listed[0]) == {"run", "name", "status", "started", "over_refusals"}
+    assert set(listed[0]) == {"run", "name", "kind", "status", "started", "over_refusals"}
     assert listed[0]["started"].endswith("Z")
     assert listed[0]["started"].count("T") == 1
 
