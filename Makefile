@@ -36,11 +36,15 @@ circle: $(STAMP)
 	$(BIN)/evocliff models prepare all-minilm-l6-v2
 	$(BIN)/python examples/circle.py
 
+# Two processes. The slow ones have a core each: two local Rays that both take all cores for theirs
+# only stand in each other's way.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not vllm and not cluster"
+	RAY_OVERRIDE_RESOURCES='{"CPU":1}' OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not vllm and not cluster" --timeout 900
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not vllm and not cluster"
 
 # Clusters, faults and endpoints for real: heads, nodes and drivers are started and killed.
 test-cluster: $(STAMP)

@@ -1,8 +1,9 @@
 """`evocliff calibrate`: which threshold on the first token makes a target refuse as often as wished.
 
-An edge. The target is asked a labelled data set once, as an evaluation that keeps how each response would
-begin; from one part of it the tokens that open refusals and the thresholds are found, on the rest they are
-measured, which asks the target again under each rule.
+An edge. One part of a labelled data set is asked as an evaluation that keeps how each response would begin:
+from it come the tokens that open refusals. The same prompts are asked with all responses opened by such a
+token and with none, because a response that begins as a refusal is not always one, nor the other way; both
+together tell the rate under any threshold. On the rest of the prompts the chosen thresholds are measured.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import db
 from db import evaluations
+from db.evaluations import Evaluated
 from evo import evaluating
 from evo.api import Watcher
 from evo.evaluating import Asked
@@ -28,6 +30,7 @@ from fitness.types import Safety
 from workers.interface import ConfigError, Opening
 
 _FEWEST = 20  # prompts to calibrate on
+_FAR = 1e6  # nats: no log-odds reach it
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,7 @@ def calibrate(
     for rate in rates:
         if not 0.0 <= rate <= 1.0:
             raise ConfigError(f"--rate {rate:g}: a rate is between 0 and 1")
-    order = generator(seed, "calibration").permutation(len(items))
-    n_fresh = round(check * len(items))
-    fresh = [items[i] for i in sorted(order[:n_fresh])]
-    known = [items[i] for i in sorted(order[n_fresh:])]
+    known, fresh = _parts(items, check, seed)
     if len(known) < _FEWEST:
         raise ConfigError(f"DATASET: {len(known)} prompts to calibrate on; {_FEWEST} are needed")
     how: dict[str, Any] = {
@@ -153,16 +153,28 @@ def calibrate(
     }
     both = all(by_safety.values())
     pair = by_safety[Safety.HARMFUL], by_safety[Safety.HARMLESS]
-    thresholds = [calibration.threshold_for(list(scores.values()), rate) for rate in rates]
+
+    def ruled(prompts: Sequence[Asked], threshold: float, label: str) -> Evaluated:
+        rule = {"tokens": list(chosen), "threshold": threshold}
+        told = evaluating.ensure(prompts, {**target, "first_token": rule}, name=label, **how)
+        with contextlib.closing(db.open(store, read_only=True)) as store_:
+            return evaluations.evaluated(store_, told.run_id)
+
+    shares: dict[str, list[float]] = {}
+    if fresh:
+        say(f"asking {len(known)} prompts with every response opened as a refusal, and with none")
+        always = _shares(ruled(known, -_FAR, f"{name}-always"))
+        never = _shares(ruled(known, _FAR, f"{name}-never"))
+        scores = {i: score for i, score in scores.items() if i in always and i in never}
+        shares = {"opened": [always[i] for i in scores], "closed": [never[i] for i in scores]}
+    thresholds = [
+        calibration.threshold_for(list(scores.values()), rate, **shares) for rate in rates
+    ]
     checked = []
     for threshold in thresholds if fresh else []:
         say(f"measuring the rule for {threshold.wished:.0%} on {len(fresh)} fresh prompts")
-        rule = {"tokens": list(chosen), "threshold": threshold.threshold}
-        label = f"{name}-{round(100 * threshold.wished)}"
-        told = evaluating.ensure(fresh, {**target, "first_token": rule}, name=label, **how)
-        with contextlib.closing(db.open(store, read_only=True)) as opened:
-            asked = evaluations.evaluated(opened, told.run_id).asked
-        checked.append(Checked(threshold.wished, assess(asked).crr, told.name))
+        told = ruled(fresh, threshold.threshold, f"{name}-{round(100 * threshold.wished)}")
+        checked.append(Checked(threshold.wished, assess(told.asked).crr, told.name))
     return Calibrated(
         str(target["model"]),
         found.target_id,
@@ -176,8 +188,25 @@ def calibrate(
     )
 
 
+def _parts(items: Sequence[Asked], check: float, seed: int) -> tuple[list[Asked], list[Asked]]:
+    """Prompts to calibrate on and fresh ones, each with its share of every safety and topic."""
+    order = generator(seed, "calibration").permutation(len(items)).tolist()
+    alike = sorted(order, key=lambda i: (items[i].label or "", items[i].topic or ""))  # stable
+    fresh = {i for n, i in enumerate(alike) if int((n + 1) * check) > int(n * check)}
+    return (
+        [item for i, item in enumerate(items) if i not in fresh],
+        [items[i] for i in sorted(fresh)],
+    )
+
+
+def _shares(told: Evaluated) -> dict[str, float]:
+    """prompt id -> share of its scored responses that are refusals."""
+    found = ((a.prompt_id, assess([a]).crr.share) for a in told.asked)
+    return {prompt_id: share for prompt_id, share in found if share is not None}
+
+
 def _missing(n: int) -> dict[str, int]:
-    return {"without an opening": n} if n else {}
+    return {"without an opening or a verdict": n} if n else {}
 
 
 def _learned(asked: Sequence[Any], openings: Mapping[str, Opening]) -> tuple[str, ...]:

@@ -19,8 +19,9 @@ from fitness.elbo import wilson
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One wished rate. `measured`: the share of the scores that reach `threshold`, with its interval;
-    `bias`: what to add to the logits of the tokens for the same (`bias_of`)."""
+    """One wished rate. `measured`: the share refused under `threshold` of the prompts that it was
+    found on, with its interval; `bias`: what to add to the logits of the tokens for the same
+    (`bias_of`)."""
 
     wished: float
     threshold: float
@@ -42,21 +43,36 @@ class Point:
     false_refusals: float
 
 
-def threshold_for(scores: Sequence[float], wished: float) -> Threshold:
-    """The threshold whose share of scores at or above it is nearest to `wished`.
+def threshold_for(
+    scores: Sequence[float],
+    wished: float,
+    *,
+    opened: Sequence[float] | None = None,
+    closed: Sequence[float] | None = None,
+) -> Threshold:
+    """The threshold under which the share refused is nearest to `wished`.
 
-    It lies half way between two scores, so that a fresh score seldom falls on it. Of n scores the
+    A threshold t refuses prompt i with probability opened_i where s_i >= t and closed_i elsewhere. By
+    default these are 1 and 0: a response is a refusal where it begins as one. It lies half way between two scores, so that a fresh score seldom falls on it. Of n scores the
     share can be set to 1/n at best, less well where scores tie; on fresh prompts it is off by about
     sqrt(wished (1 - wished) / n) more (`measured` has the interval).
 
+    Args:
+        opened: (n,) share of refusals, 0 to 1, of each prompt's responses that begin as a refusal.
+        closed: (n,) the same of those that do not.
+
     Raises:
-        ValueError: no score, one that is no number, or a rate outside 0 to 1.
+        ValueError: no score, one that is no number, a rate outside 0 to 1, or shares of other prompts.
 
     >>> found = threshold_for([-2.0, -1.0, 1.0, 3.0], 0.5)
     >>> found.threshold, found.measured
     (0.0, 0.5)
+    >>> threshold_for([-2.0, -1.0, 1.0, 3.0], 0.5, closed=[1.0, 0.0, 0.0, 0.0]).threshold
+    2.0
     """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64))[::-1]  # falling
+    values = np.asarray(scores, dtype=np.float64)
+    falling = np.argsort(-values, kind="stable")
+    ordered = values[falling]
     if not len(ordered) or not np.isfinite(ordered).all():
         raise ValueError("a threshold needs scores that are numbers")
     if not 0.0 <= wished <= 1.0:
@@ -64,15 +80,23 @@ def threshold_for(scores: Sequence[float], wished: float) -> Threshold:
     n = len(ordered)
     # A cut is possible before the first score, between two that differ, and after the last.
     cuts = np.flatnonzero(np.concatenate(([True], ordered[1:] < ordered[:-1], [True])))
-    cut = int(cuts[np.abs(cuts / n - wished).argmin()])
+    above = np.ones(n) if opened is None else np.asarray(opened, dtype=np.float64)
+    below = np.zeros(n) if closed is None else np.asarray(closed, dtype=np.float64)
+    if len(above) != n or len(below) != n:
+        raise ValueError(f"{n} scores, but shares of {len(above)} and {len(below)} prompts")
+    # refused[c]: the expected number of refusals when the c highest scores begin as one
+    gained = np.concatenate(([0.0], np.cumsum((above - below)[falling])))
+    refused = below.sum() + gained
+    cut = int(cuts[np.abs(refused[cuts] / n - wished).argmin()])
     if cut == 0:
         threshold = float(ordered[0]) + 1.0
     elif cut == n:
         threshold = float(ordered[-1]) - 1.0
     else:
         threshold = float(ordered[cut - 1] + ordered[cut]) / 2.0
-    low, high = wilson(cut, n)
-    return Threshold(wished, threshold, cut / n, low, high)
+    share = min(1.0, max(0.0, float(refused[cut]) / n))
+    low, high = wilson(share * n, n)
+    return Threshold(wished, threshold, share, low, high)
 
 
 def bias_of(threshold: float) -> float:

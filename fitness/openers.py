@@ -16,7 +16,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.interface import Opening, travels
+from workers.interface import Opening, bare, travels
 
 _EPS = 1e-8
 RECENT = 400  # openings that set the floor
@@ -78,14 +78,15 @@ def best_floor(openers: Openers, odds: Collection[float], costs: Collection[int]
 
 
 def log_odds(opening: Opening, tokens: frozenset[str]) -> float:
-    """The refusal score of refusal_direction over a set of first tokens.
+    """The refusal score of refusal_direction over a set of first tokens, blanks around them or not.
 
     >>> even = Opening(("I", "Sure"), (math.log(0.5), math.log(0.5)), 9)
     >>> log_odds(even, frozenset({"I"}))
     0.0
     """
+    wanted = set(map(bare, tokens))
     shown = zip(opening.tokens, opening.logprobs, strict=True)
-    p = min(1.0, math.fsum(math.exp(logprob) for token, logprob in shown if token in tokens))
+    p = min(1.0, math.fsum(math.exp(logprob) for token, logprob in shown if bare(token) in wanted))
     return math.log(p + _EPS) - math.log(1.0 - p + _EPS)
 
 

@@ -58,6 +58,7 @@ __all__ = [
     "WhiteBox",
     "Worker",
     "travels",
+    "bare",
 ]
 
 
@@ -123,11 +124,21 @@ class FirstToken:
 
     With P the raw probability of all `tokens` together, the response begins with one of them where
     log(P / (1 - P)) >= `threshold`, and with none of them elsewhere; which one is drawn as ever among
-    those left. -inf: always; inf: never.
+    those left. -inf: always; inf: never. A token stands for its forms with blanks around it too
+    (`bare`): a response that may not begin with "I" would begin with " I".
     """
 
     tokens: tuple[str, ...]
     threshold: float
+
+
+def bare(token: str) -> str:
+    """The text of a token without the blanks around it; a token of blanks alone stays as it is.
+
+    >>> bare(" I"), bare("\\n")
+    ('I', '\\n')
+    """
+    return token.strip() or token
 
 
 @travels

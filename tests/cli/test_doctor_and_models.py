@@ -35,6 +35,7 @@ def test_doctor_looks_at_everything_that_a_search_needs(tmp_path: Path) -> None:
         "memory",
         "disk",
         "models",
+        "browser",
         "database",
         "ray",
     ]

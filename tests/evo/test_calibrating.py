@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from typer.testing import CliRunner
 
 import db
 from db.models import Target
+from evo.calibrating import _parts
 from evo.cli import app
 from evo.config import validate
+from evo.evaluating import Asked
+from fitness.types import Safety
 from workers.interface import ConfigError, FirstToken, GenerationRequest, Message, Sampling
 
 
@@ -47,6 +51,19 @@ def test_a_calibration_that_cannot_be_says_why(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_each_part_has_its_share_of_every_topic() -> None:
+    items = [
+        Asked(f"{topic} {n}", label, topic)
+        for topic, n_items in (("a", 10), ("b", 4))
+        for label in (Safety.HARMLESS, Safety.HARMFUL)
+        for n in range(n_items)
+    ]
+    known, fresh = _parts(items, 0.5, seed=0)
+    assert sorted(map(repr, known + fresh)) == sorted(map(repr, items))
+    assert Counter((i.topic, i.label) for i in known) == Counter((i.topic, i.label) for i in fresh)
+    assert _parts(items, 0.0, seed=0) == (items, [])
+
+
 @pytest.mark.slow
 def test_always_and_never_on_the_real_model() -> None:
     from workers.engines.transformers import TransformersEngine
@@ -65,7 +82,7 @@ def test_always_and_never_on_the_real_model() -> None:
         ]
         return [g.samples[0].text for g in engine.generate_now(asked)]  # type: ignore[union-attr]
 
-    begun = re.compile(r"(I|Sorry)\b")  # "It" is another token
+    begun = re.compile(r"(I|Sorry)\b")  # "It" is another token, " I" is not: blanks do not count
     assert all(begun.match(text) for text in first(-1e6))
     assert not any(begun.match(text) for text in first(1e6))
 
@@ -77,8 +94,8 @@ def test_a_wished_rate_is_met_on_fresh_prompts_and_stored_as_another_target(tmp_
     done = CliRunner().invoke(
         app,
         [
-            *("calibrate", "--target", "local:smollm2-overcautious", "--limit", "60"),
-            *("--rate", "0.2", "--rate", "0.8", "--max-tokens", "10", "--db", url, "--json"),
+            *("calibrate", "--target", "local:smollm2-overcautious", "--limit", "100"),
+            *("--rate", "0.2", "--rate", "0.8", "--max-tokens", "8", "--db", url, "--json"),
             *("--out", str(out), "--plot", str(plot)),
         ],
     )
@@ -86,11 +103,13 @@ def test_a_wished_rate_is_met_on_fresh_prompts_and_stored_as_another_target(tmp_
     said = json.loads(done.stdout)
     assert said == {k: v for k, v in json.loads(out.read_text()).items() if k != "curve"}
     low, high = said["checked"]
-    assert low["n"] == high["n"] == 30
-    assert low["refused"] < 0.5 < high["refused"]
+    assert low["n"] == high["n"] == 50
+    # 50 fresh prompts and 50 others: sqrt(0.2 * 0.8 / 50 * 2) = 0.08
+    assert abs(low["refused"] - 0.2) < 0.2
+    assert abs(high["refused"] - 0.8) < 0.2
     assert said["rates"][0]["bias"] == -said["rates"][0]["threshold"]
     assert "<svg" in plot.read_text()
     with contextlib.closing(db.open(url, read_only=True)) as store, store.reading() as connection:
         rules = set(connection.scalars(select(Target.first_token)))
-    assert len(rules) == 3
+    assert len(rules) == 5  # none, always, never, and the two
     assert None in rules

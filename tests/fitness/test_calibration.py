@@ -31,6 +31,29 @@ def test_no_other_cut_is_nearer_to_the_wished_rate(scores: list[float], wished: 
     assert found.low <= found.measured <= found.high
 
 
+@given(st.data(), SCORES, st.floats(0, 1))
+def test_what_the_openings_lead_to_is_counted_not_the_openings(
+    data: st.DataObject, scores: list[float], wished: float
+) -> None:
+    shares = st.lists(st.floats(0, 1), min_size=len(scores), max_size=len(scores))
+    opened, closed = data.draw(shares), data.draw(shares)
+
+    def rate(threshold: float) -> float:
+        each = zip(scores, opened, closed, strict=True)
+        return sum(o if s >= threshold else c for s, o, c in each) / len(scores)
+
+    found = threshold_for(scores, wished, opened=opened, closed=closed)
+    assert found.measured == pytest.approx(rate(found.threshold), abs=1e-9)
+    best = min(abs(rate(t) - wished) for t in [*scores, max(scores) + 1])
+    assert abs(found.measured - wished) <= best + 1e-9
+    assert found.low - 1e-9 <= found.measured <= found.high + 1e-9
+
+
+def test_shares_of_other_prompts_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 scores, but shares of 1 and 2"):
+        threshold_for([0.0, 1.0], 0.5, opened=[1.0])
+
+
 @given(st.integers(0, 2**31))
 def test_a_rate_on_fresh_scores_is_near_the_wished_one(seed: int) -> None:
     rng = np.random.default_rng(seed)

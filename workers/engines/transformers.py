@@ -32,6 +32,7 @@ from workers.interface import (
     Opening,
     Sample,
     Sampling,
+    bare,
 )
 
 # Cache tokens (rows x length) held at once. On two cores, throughput is flat from about 100 rows on.
@@ -231,10 +232,10 @@ class TransformersEngine:
         ]
 
     def _ids_of(self, texts: tuple[str, ...]) -> torch.Tensor:
-        """(n,) ids of the tokens that are shown as one of these texts."""
+        """(n,) ids of the tokens that are shown as one of these texts, blanks around them or not."""
         if texts not in self._first_tokens:
-            wanted = set(texts)
-            found = [i for i in range(len(self._tokenizer)) if self._token_text(i) in wanted]
+            wanted = set(map(bare, texts))
+            found = [i for i in range(len(self._tokenizer)) if bare(self._token_text(i)) in wanted]
             self._first_tokens[texts] = torch.tensor(found, device=self._device)
         return self._first_tokens[texts]
 
