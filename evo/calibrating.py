@@ -174,7 +174,7 @@ def calibrate(
     for threshold in thresholds if fresh else []:
         say(f"measuring the rule for {threshold.wished:.0%} on {len(fresh)} fresh prompts")
         told = ruled(fresh, threshold.threshold, f"{name}-{round(100 * threshold.wished)}")
-        checked.append(Checked(threshold.wished, assess(told.asked).crr, told.name))
+        checked.append(Checked(threshold.wished, assess(told.asked).crr, told.run))
     return Calibrated(
         str(target["model"]),
         found.target_id,

@@ -57,8 +57,8 @@ __all__ = [
     "Where",
     "WhiteBox",
     "Worker",
-    "travels",
     "bare",
+    "travels",
 ]
 
 
