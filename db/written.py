@@ -116,10 +116,12 @@ def scores(
 
 def best(connection: Connection, prompt_ids: Sequence[str]) -> dict[str, Best]:
     """Prompt id -> the response that may be chosen with the highest score. One that any scorer calls a
-    refusal, unsafe or no help is none; a scorer that sees safety goes before one that does not."""
+    refusal, unsafe, no help or bad in any item is none; a scorer that sees safety goes before one that does not."""
     w, s = WrittenResponse, WrittenScore
     refuses = (s.p_refusal >= 0.5) | s.response_class.in_(["hard_refusal", "soft_refusal"])
     bad = refuses | (s.safety == 0.0) | (s.score <= 0.5)
+    for name in _names():
+        bad = bad | (getattr(s, name) == -1)
     found: dict[str, Best] = {}
     for part in chunks(list(prompt_ids)):
         spoiled = (

@@ -50,6 +50,10 @@ class Items:
         known = [v for f in fields(self) if (v := getattr(self, f.name)) is not None]
         return sum(known) / len(known) if known else None
 
+    @property
+    def has_bad(self) -> bool:
+        return any(getattr(self, field.name) == -1 for field in fields(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -72,11 +76,12 @@ class Scored:
 
     @property
     def may_be_chosen(self) -> bool:
-        """Scored, no refusal, not unsafe, and somebody is satisfied."""
+        """Scored, no refusal, not unsafe, no item bad, and somebody is satisfied."""
         refuses = (self.p_refusal is not None and self.p_refusal >= 0.5) or (
             self.response_class is not None and self.response_class.is_refusal
         )
-        return self.score is not None and self.score > 0.5 and not refuses and self.safety != 0.0
+        satisfies = self.score is not None and self.score > 0.5 and not self.items.has_bad
+        return satisfies and not refuses and self.safety != 0.0
 
     @property
     def is_best(self) -> bool:
