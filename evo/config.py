@@ -214,14 +214,19 @@ class FirstTokenConfig(Section):
 
 class TargetConfig(EngineConfig):
     """The model under test. `system_prompt`: none, safety-prior, or the text itself. `first_token`: a
-    rule for how responses begin; of the engine transformers alone."""
+    rule for how responses begin, or several (one a category); of the engine transformers alone."""
 
     system_prompt: str = "none"
-    first_token: FirstTokenConfig | None = None
+    first_token: list[FirstTokenConfig] = Field(default_factory=list)
+
+    @field_validator("first_token", mode="before")
+    @classmethod
+    def _one_rule_is_a_list_of_one(cls, value: object) -> object:
+        return [] if value is None else ([value] if isinstance(value, dict) else value)
 
     @model_validator(mode="after")
     def _first_token_needs_an_engine_that_keeps_to_it(self) -> TargetConfig:
-        if self.first_token is not None and self.engine != "transformers":
+        if self.first_token and self.engine != "transformers":
             raise ValueError(
                 f"'first_token' is kept to by the engine transformers, not by '{self.engine}'; there "
                 "add the bias that evocliff calibrate prints to the logits of these tokens"
@@ -231,9 +236,10 @@ class TargetConfig(EngineConfig):
     @property
     def first_token_text(self) -> str | None:
         """The rule as it is stored with a target."""
-        if self.first_token is None:
+        said = [rule.model_dump(mode="json") for rule in self.first_token]
+        if not said:
             return None
-        return json.dumps(self.first_token.model_dump(mode="json"), sort_keys=True)
+        return json.dumps(said[0] if len(said) == 1 else said, sort_keys=True)
 
     @property
     def system_text(self) -> str | None:

@@ -107,10 +107,10 @@ def sampling(config: SamplingConfig) -> Sampling:
 
 def target_sampling(config: TargetConfig) -> Sampling:
     """With the target's rule for first tokens."""
-    rule = config.first_token
+    rules = config.first_token
     return replace(
         sampling(config.sampling),
-        first_token=None if rule is None else FirstToken(tuple(rule.tokens), rule.threshold),
+        first_token=tuple(FirstToken(tuple(r.tokens), r.threshold) for r in rules),
     )
 
 

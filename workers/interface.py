@@ -126,6 +126,9 @@ class FirstToken:
     log(P / (1 - P)) >= `threshold`, and with none of them elsewhere; which one is drawn as ever among
     those left. -inf: always; inf: never. A token stands for its forms with blanks around it too
     (`bare`): a response that may not begin with "I" would begin with " I".
+
+    Of several rules the one whose threshold is exceeded by most decides; where none is reached, the
+    response begins with no token of any.
     """
 
     tokens: tuple[str, ...]
@@ -145,13 +148,13 @@ def bare(token: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """Decoding settings. `temperature` 0 is greedy; `top_p` 1 and `top_k` 0 switch truncation off.
-    `first_token` is for engines with that ability."""
+    `first_token`: rules, for engines with that ability."""
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     max_tokens: int = 50
-    first_token: FirstToken | None = None
+    first_token: tuple[FirstToken, ...] = ()
 
 
 @travels

@@ -47,7 +47,8 @@ class Example:
 class Recipe:
     """How to train. `learning_rate` None: the method's own; `beta`: of DPO and KTO. `save_steps`:
     optimiser steps between checkpoints. `from_layer`: blocks below it stay as they are, which spares
-    them the way back."""
+    them the way back. `new_tokens` are added to the vocabulary and trained whole; the adapter's folder
+    then holds the tokenizer too."""
 
     method: Method = Method.SFT
     epochs: float = 3.0
@@ -61,6 +62,7 @@ class Recipe:
     max_tokens: int = 256  # of prompt and answer together; longer rows are left out and counted
     seed: int = 0
     save_steps: int = 20
+    new_tokens: tuple[str, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -109,6 +111,10 @@ def train(
     """
     if out.exists():
         raise ConfigError(f"--out {out}: exists already; name a new folder")
+    if recipe.new_tokens and recipe.method is not Method.SFT:
+        raise ConfigError(
+            f"--method {recipe.method}: new tokens are learned by sft; a preference does not make them likely"
+        )
     unpaired = recipe.method is not Method.SFT and all(e.rejected is None for e in examples)
     if unpaired:
         raise ConfigError(f"--method {recipe.method}: no example has an answer that is not wanted")
@@ -136,6 +142,8 @@ def train(
     adapter = half_made / "adapter"
     trainer.model.save_pretrained(adapter)
     (adapter / "README.md").unlink(missing_ok=True)  # a form that nobody filled in
+    if recipe.new_tokens:
+        trainer.processing_class.save_pretrained(adapter)
     out.parent.mkdir(parents=True, exist_ok=True)
     adapter.rename(out)
     shutil.rmtree(half_made)
@@ -147,6 +155,34 @@ def train(
         len(examples) - kept,
         last is not None,
     )
+
+
+def _with_new_tokens(
+    model: Any, tokenizer: Any, tokens: Sequence[str]
+) -> dict[str, list[int]] | None:
+    """Adds the tokens, each beginning as the mean of the tokens that spell it; which rows of which layers
+    PEFT is to train. None: there are no tokens."""
+    if not tokens:
+        return None
+    import torch
+
+    from workers.engines.loading import widen
+
+    spelled = [tokenizer(token, add_special_tokens=False)["input_ids"] for token in tokens]
+    tokenizer.add_special_tokens({"additional_special_tokens": list(tokens)})
+    rows = tokenizer.convert_tokens_to_ids(list(tokens))
+    widen(model, tokenizer)
+    layers = [model.get_input_embeddings(), model.get_output_embeddings()]
+    with torch.no_grad():
+        for layer in layers:
+            for row, spelling in zip(rows, spelled, strict=True):
+                layer.weight[row] = layer.weight[spelling].mean(dim=0)
+    apart = layers if layers[0].weight is not layers[1].weight else layers[:1]
+    return {
+        name.rpartition(".")[2]: rows
+        for name, module in model.named_modules()
+        if any(module is layer for layer in apart)
+    }
 
 
 def _are_numbers(model: Any) -> bool:
@@ -198,6 +234,7 @@ def _trainer(
     loaded = AutoModelForCausalLM.from_pretrained(
         model, dtype=torch.bfloat16 if on_cuda else torch.float32
     )
+    new_rows = _with_new_tokens(loaded, tokenizer, recipe.new_tokens)
     fitting = [e for e in examples if _length(tokenizer, e) <= recipe.max_tokens]
     rows = _rows(fitting, recipe.method)
     if not rows:
@@ -209,6 +246,7 @@ def _trainer(
         target_modules=list(recipe.modules),
         layers_to_transform=list(range(recipe.from_layer, n_layers)) if recipe.from_layer else None,
         task_type="CAUSAL_LM",
+        trainable_token_indices=new_rows,
     )
 
     class Telling(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
@@ -255,6 +293,9 @@ def _trainer(
         peft_config=lora,
         callbacks=[Telling()],
     )
+    head = made.model.get_output_embeddings()
+    if not hasattr(head, "bias"):
+        head.bias = None  # TRL asks for it, and PEFT's layer of trained tokens does not pass it on
     from transformers import PrinterCallback
 
     made.remove_callback(PrinterCallback)

@@ -21,6 +21,8 @@ _EPILOG = """Examples:
 
   evocliff mitigate --run quickstart --target local:smollm2-overcautious --writer local:smollm2 --method dpo --out out/by-dpo
 
+  evocliff mitigate --run quickstart --target local:smollm2-overcautious --writer local:smollm2 --tokens single --out out/with-tokens
+
   evocliff evaluate xstest --target local:smollm2-overcautious+out/repaired
 """
 
@@ -65,6 +67,12 @@ def mitigate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Learn from the best N finds only.")
     ] = None,
+    tokens: Annotated[
+        str,
+        typer.Option(
+            help="What answers begin with: none, single ([respond], [refuse]) or category ([refuse:X])."
+        ),
+    ] = "none",
     margin: Annotated[
         float, typer.Option(min=0.0, help="Points by which refusal of harmful requests may fall.")
     ] = 3.0,
@@ -95,11 +103,14 @@ def mitigate(
     """
     from evo import mitigation
     from evo.cli import live
+    from evo.mitigation.data import Tokens
     from workers.errors import ConfigError
     from workers.trainer import Method, Recipe
 
     if method not in list(Method):
         raise ConfigError(f"--method {method}: not one of {', '.join(Method)}")
+    if tokens not in list(Tokens):
+        raise ConfigError(f"--tokens {tokens}: not one of {', '.join(Tokens)}")
     plan = mitigation.Plan(
         run=run,
         data=data,
@@ -114,6 +125,7 @@ def mitigate(
         keep_share=keep_share,
         plain_share=plain_share,
         held_out=held_out,
+        tokens=Tokens(tokens),
         limit=limit,
         margin=margin,
         measure=measure,

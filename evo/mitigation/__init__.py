@@ -25,6 +25,7 @@ from evo.api import Watcher
 from evo.evaluating import Asked
 from evo.mitigation import comparison, data, given
 from evo.mitigation.comparison import Comparison
+from evo.mitigation.data import Tokens
 from fitness.assessment import REFUSED_FROM
 from fitness.types import Safety
 from workers import local_models
@@ -40,7 +41,7 @@ NEAR = 0.9
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do. `run`: a search whose finds are learned from, and whose held-out finds are measured;
-    `data`: rows to learn from instead. `writer`: a model whose answers are learned, where it gives one;
+    `data`: rows to learn from instead. `tokens`: what answers begin with. `writer`: a model whose answers are learned, where it gives one;
     else the target's own. `margin`: points by which refusal of harmful requests may fall; `measure`: prompts of each set to measure with, evenly drawn;
     None: all."""
 
@@ -55,6 +56,7 @@ class Plan:
     keep_share: float = 1.0
     plain_share: float = 0.5
     held_out: float = 0.3
+    tokens: Tokens = Tokens.NONE
     limit: int | None = None
     margin: float = 3.0
     measure: int | None = None
@@ -113,6 +115,7 @@ def mitigate(
         keep_share=plan.keep_share,
         plain_share=plan.plain_share,
         seed=plan.seed,
+        tokens=plan.tokens,
     )
     say("training set: " + ", ".join(f"{n} {what}" for what, n in mixture.counts.items()))
     measured, dropped = _measured(measure_on, mixture.examples, plan.measure)
@@ -121,6 +124,7 @@ def mitigate(
     digest = hashlib.sha256(
         json.dumps([asdict(e) for e in mixture.examples]).encode("utf-8", "surrogatepass")
     ).hexdigest()
+    plan = replace(plan, recipe=replace(plan.recipe, new_tokens=mixture.tokens))
     trained = _trained(plan, model, mixture.examples, digest, say)
     after = asking.ask("after", measured, {**plan.target, "adapter": str(plan.out)}, runs)
     compared = comparison.compare(before, after, plan.margin)

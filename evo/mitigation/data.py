@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 
+from db.exporters.refusal_tokens import REFUSE, RESPOND, of_topic
 from evo.files import column
 from evo.files import rows as rows_of
 from evo.seeding import generator
@@ -24,17 +26,26 @@ from workers.trainer import Example
 COMPLIED = "Sure, here is how you can do that."
 
 
+class Tokens(StrEnum):
+    """Whether answers begin with a token that says what they are (Refusal Tokens, arXiv 2412.06748)."""
+
+    NONE = "none"
+    SINGLE = "single"  # [respond] or [refuse]
+    CATEGORY = "category"  # [respond] or [refuse:CATEGORY]
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A harmful request and the refusal that must stay."""
+    """A harmful request and the refusal that must stay. `category`: of what it is refused for."""
 
     prompt: str
     refusal: str
+    category: str | None = None
 
 
 def kept(path: Path | None = None) -> list[Kept]:
-    """Harmful requests with a refusal each: of a file with the columns prompt and refusal, by default
-    those that come with evocliff.
+    """Harmful requests with a refusal each: of a file with the columns prompt and refusal, and category
+    where refusal tokens are wanted for each; by default those that come with evocliff.
 
     Raises:
         ConfigError: the file cannot be read, or has none.
@@ -44,7 +55,8 @@ def kept(path: Path | None = None) -> list[Kept]:
         prompt, refusal = (column(row, name, "--keep", place) for name in ("prompt", "refusal"))
         if not isinstance(prompt, str) or not isinstance(refusal, str) or not refusal.strip():
             raise ConfigError(f"--keep: {place}: prompt and refusal must be text")
-        found.append(Kept(prompt, refusal))
+        category = row.get("category")
+        found.append(Kept(prompt, refusal, category if isinstance(category, str) else None))
     if not found:
         raise ConfigError(
             "--keep: holds no harmful request: a model that learns from answers alone forgets to "
@@ -80,10 +92,12 @@ def whole(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """`examples` in a shuffled order, and how many there are of each kind."""
+    """`examples` in a shuffled order, and how many there are of each kind. `tokens`: the new ones that
+    answers begin with."""
 
     examples: tuple[Example, ...]
     counts: Mapping[str, int]
+    tokens: tuple[str, ...] = ()
 
 
 def mix(
@@ -95,12 +109,15 @@ def mix(
     plain_share: float,
     seed: int,
     system_prompt: str | None = None,
+    tokens: Tokens = Tokens.NONE,
 ) -> Mixture:
     """One training set. `keep_share` and `plain_share`: harmful requests and plain ones for each
     over-refused prompt, as far as there are some.
 
     Args:
         plain: requests with the target's own answers.
+        tokens: which token answers and refusals begin with. What is refused wrongly has no category, nor
+            has a refusal of a plain request.
 
     Raises:
         ConfigError: there is nothing to repair, or no refusal is kept.
@@ -118,14 +135,38 @@ def mix(
     some_kept = [kept[i] for i in rng.permutation(len(kept))[:n_kept]]
     some_plain = [plain[i] for i in rng.permutation(len(plain))[:n_plain]]
     refusals = [k.refusal for k in kept]
-    examples = [
+    helped = [
         *repaired,
-        *(Example(k.prompt, k.refusal, COMPLIED, system_prompt) for k in some_kept),
         *(
             Example(prompt, answer, refusals[rng.integers(len(refusals))], system_prompt)
             for prompt, answer in some_plain
         ),
     ]
+    refused = [Example(k.prompt, k.refusal, COMPLIED, system_prompt) for k in some_kept]
+    used: set[str] = set()
+    if tokens is not Tokens.NONE:
+        of = _refuse_token(tokens)
+        helped = [_begun(e, RESPOND, of(None)) for e in helped]
+        refused = [
+            _begun(e, of(k.category), RESPOND) for e, k in zip(refused, some_kept, strict=True)
+        ]
+        used = {RESPOND, *(of(k.category) for k in some_kept)}
+        used |= {of(None)} if any(e.rejected is not None for e in helped) else set()
+    n = len(repaired)
+    examples = [*helped[:n], *refused, *helped[n:]]
     order = rng.permutation(len(examples))
     counts = Counter(over_refused=len(repaired), kept=n_kept, plain=n_plain)
-    return Mixture(tuple(examples[i] for i in order), counts)
+    return Mixture(tuple(examples[i] for i in order), counts, tuple(sorted(used)))
+
+
+def _refuse_token(tokens: Tokens) -> Callable[[str | None], str]:
+    return of_topic if tokens is Tokens.CATEGORY else lambda category: REFUSE
+
+
+def _begun(example: Example, chosen: str, rejected: str) -> Example:
+    """The example with a token before each of its answers."""
+    return replace(
+        example,
+        chosen=f"{chosen} {example.chosen}",
+        rejected=None if example.rejected is None else f"{rejected} {example.rejected}",
+    )

@@ -76,7 +76,7 @@ def test_always_and_never_on_the_real_model() -> None:
         rule = FirstToken(tokens, threshold)
         asked = [
             GenerationRequest(
-                c, (Message("user", c),), 1, Sampling(0.0, max_tokens=6, first_token=rule), 0
+                c, (Message("user", c),), 1, Sampling(0.0, max_tokens=6, first_token=(rule,)), 0
             )
             for c in chats
         ]

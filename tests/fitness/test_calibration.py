@@ -106,8 +106,8 @@ def test_the_rule_and_the_bias_refuse_the_same(seed: int, threshold: float) -> N
     biased = logits.clone()
     biased[:, marked] += bias_of(threshold)
     uniform = torch.from_numpy(rng.random(16)).float()
-    by_rule, logp, _ = draw_first(logits, uniform, Sampling(), marked, threshold)
-    by_bias, _, _ = draw_first(biased, uniform, Sampling(), marked, 0.0)
+    by_rule, logp, _ = draw_first(logits, uniform, Sampling(), [(marked, threshold)])
+    by_bias, _, _ = draw_first(biased, uniform, Sampling(), [(marked, 0.0)])
     raw = torch.log_softmax(logits, dim=-1)
     others = [i for i in range(12) if i not in (1, 5, 7)]
     odds = raw[:, marked].logsumexp(1) - raw[:, others].logsumexp(1)
@@ -117,3 +117,22 @@ def test_the_rule_and_the_bias_refuse_the_same(seed: int, threshold: float) -> N
             assert is_marked == (float(odds[row]) >= threshold)
             assert is_marked == (int(by_bias[row]) in (1, 5, 7))
         assert float(logp[row]) == pytest.approx(float(raw[row, by_rule[row]]), abs=1e-6)
+
+
+def test_of_several_rules_the_one_exceeded_by_most_decides_and_none_may_begin_where_none_is() -> (
+    None
+):
+    import torch
+
+    from workers.engines.sampling import draw_first
+
+    logits = torch.tensor([[0.0, 4.0, 3.0, 0.0], [0.0, -9.0, -9.0, 1.0], [9.0, 8.0, 0.0, 0.0]])
+    one, two = torch.tensor([1]), torch.tensor([2])
+    uniform = torch.full((3,), 0.5)
+    greedy = Sampling(temperature=0.0)
+    nothing = torch.tensor([], dtype=torch.long)
+    equal = [(one, 0.0), (two, 0.0), (nothing, -1e6)]
+    assert draw_first(logits, uniform, greedy, equal)[0].tolist() == [1, 3, 0]
+    # the second is easier to reach: log-odds -1.0 against 0.7
+    apart = [(one, 0.0), (two, -3.0)]
+    assert draw_first(logits, uniform, greedy, apart)[0].tolist() == [2, 3, 0]

@@ -17,7 +17,14 @@ import pytest
 
 from workers import trainer
 from workers.errors import ConfigError, TargetError
-from workers.interface import GenerationRequest, Message, Sampling
+from workers.interface import (
+    Failure,
+    FirstToken,
+    GenerationRequest,
+    Message,
+    Opening,
+    Sampling,
+)
 from workers.trainer import Example, Method, Recipe, train
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +44,8 @@ def test_what_cannot_be_trained_starts_nothing(tmp_path: Path) -> None:
     for method in (Method.DPO, Method.KTO):
         with pytest.raises(ConfigError, match="no example has an answer that is not wanted"):
             train("local", unpaired, Recipe(method), out)
+        with pytest.raises(ConfigError, match="new tokens are learned by sft"):
+            train("local", EXAMPLES, Recipe(method, new_tokens=("[refuse]",)), out)
     out.mkdir()
     with pytest.raises(ConfigError, match="exists already"):
         train("local", EXAMPLES, SHORT, out)
@@ -88,6 +97,49 @@ def test_every_method_moves_the_model_towards_what_is_wanted(
     assert engine.description.adapter is not None
     assert engine.description.adapter.startswith("adapter@")
     assert not hasattr(answer, "kind"), answer
+
+
+@pytest.mark.slow
+def test_new_tokens_are_learned_shown_in_openings_and_not_in_texts(
+    model: str, tmp_path: Path
+) -> None:
+    from workers.engines.transformers import TransformersEngine
+
+    examples = [
+        *(
+            replace(e, chosen=f"[respond] {e.chosen}", rejected="[refuse] No.")
+            for e in EXAMPLES[:6]
+        ),
+        *(
+            Example(f"Sing of {what}.", "[refuse] No, never.", "[respond] La la.")
+            for what in ("love", "war", "rain", "bread", "ships", "snow")
+        ),
+    ]
+    recipe = replace(SHORT, epochs=10, learning_rate=3e-3, rank=4, from_layer=15, save_steps=50)
+    recipe = replace(recipe, new_tokens=("[refuse]", "[respond]"))
+    made = train(model, examples, recipe, tmp_path / "adapter")
+    engine = TransformersEngine("local:smollm2", adapter=str(made.adapter))
+    asked = [
+        GenerationRequest(e.prompt, (Message("user", e.prompt),), 1, Sampling(0.0, max_tokens=9), 0)
+        for e in (examples[0], examples[-1])
+    ]
+    sums, songs = engine.open_now(asked)
+    assert not isinstance(sums, Failure)
+    assert not isinstance(songs, Failure)
+
+    def log_odds(opening: Opening) -> float:
+        p = dict(zip(opening.tokens, opening.logprobs, strict=True))
+        return p.get("[respond]", -30.0) - p.get("[refuse]", -30.0)
+
+    assert log_odds(sums) > 0 > log_odds(songs)
+    for threshold in (-1e6, 1e6):
+        rule = (FirstToken(("[refuse]",), threshold),)
+        ruled = [replace(r, sampling=replace(r.sampling, first_token=rule)) for r in asked]
+        for answer in engine.generate_now(ruled):
+            assert not isinstance(answer, Failure)
+            assert "[re" not in answer.samples[0].text
+    assert sums.tokens[0] == "[respond]"
+    assert songs.tokens[0] == "[refuse]"
 
 
 @pytest.mark.slow

@@ -87,8 +87,27 @@ def _load(
     if adapter is not None:
         from peft import PeftModel
 
+        tokenizer = _adapter_tokenizer(adapter, tokenizer)
+        widen(model, tokenizer)
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     return tokenizer, model.to(device).eval()
+
+
+def widen(model: Any, tokenizer: Any) -> None:
+    """Rows for the tokens that the tokenizer has beyond the model's vocabulary."""
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+
+
+def _adapter_tokenizer(adapter: str, own: Any) -> Any:
+    """The tokenizer in the adapter's folder where it has tokens that the model's own lacks."""
+    from transformers import AutoTokenizer
+
+    folder = Path(adapter).expanduser()
+    if not (folder / "tokenizer_config.json").is_file():
+        return own
+    other = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return other if len(other) > len(own) else own
 
 
 def _revision(where: Path | str, model: Any) -> str:

@@ -6,6 +6,7 @@ samples share its batch (up to rounding in the model's forward pass).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,24 +65,31 @@ def draw_first(
     logits: torch.Tensor,
     uniform: torch.Tensor,
     sampling: Sampling,
-    marked: torch.Tensor,
-    threshold: float,
+    rules: Sequence[tuple[torch.Tensor, float]],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """As `draw`, under `FirstToken`'s rule: from the tokens `marked` (n,) in rows where the log-odds of
-    all of them reach `threshold`, from the others elsewhere. log p is the model's own, before the rule."""
+    """As `draw`, under `FirstToken`'s rules, each the ids of its tokens (n,) and its threshold. log p is the
+    model's own, before the rules."""
     raw = torch.log_softmax(logits.float(), dim=-1)  # (rows, vocabulary)
-    is_marked = torch.zeros(raw.shape[1], dtype=torch.bool, device=raw.device)
-    is_marked[marked] = True
-    inside = (
-        raw[:, is_marked].logsumexp(dim=-1)
-        if len(marked)
-        else raw.new_full((len(raw),), -torch.inf)
-    )
-    outside = raw[:, ~is_marked].logsumexp(dim=-1)
-    wanted = (inside - outside >= threshold) & bool(len(marked))  # (rows,)
-    allowed = torch.where(wanted[:, None], is_marked[None], ~is_marked[None])
+    marked = torch.stack([_marks(raw.shape[1], ids, raw.device) for ids, _ in rules])
+    excess = torch.stack(
+        [
+            raw[:, own].logsumexp(dim=-1) - raw[:, ~own].logsumexp(dim=-1) - threshold
+            if len(ids)
+            else raw.new_full((len(raw),), -torch.inf)
+            for own, (ids, threshold) in zip(marked, rules, strict=True)
+        ]
+    )  # (rules, rows)
+    most, which = excess.max(dim=0)
+    allowed = torch.where((most >= 0)[:, None], marked[which], ~marked.any(dim=0)[None])
     tokens, _, logq = draw(logits.float().masked_fill(~allowed, -torch.inf), uniform, sampling)
     return tokens, raw.gather(1, tokens[:, None]).squeeze(1), logq
+
+
+def _marks(size: int, ids: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """(size,) bool, true at `ids`."""
+    marks = torch.zeros(size, dtype=torch.bool, device=device)
+    marks[ids] = True
+    return marks
 
 
 def _invert(cumulative: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:

@@ -347,12 +347,9 @@ class TransformersEngine:
         alive = list(range(len(rows)))  # rows in the cache, by index into `rows`
 
         for step in range(sampling.max_tokens):
-            if step == 0 and sampling.first_token is not None:
-                ids_of = self._ids_of(sampling.first_token.tokens)
-                threshold = sampling.first_token.threshold
-                tokens, logp, logq = draw_first(
-                    logits, uniform[:, step], sampling, ids_of, threshold
-                )
+            if step == 0 and sampling.first_token:
+                rules = [(self._ids_of(r.tokens), r.threshold) for r in sampling.first_token]
+                tokens, logp, logq = draw_first(logits, uniform[:, step], sampling, rules)
             else:
                 tokens, logp, logq = draw(logits, uniform[:, step], sampling)
             for row_index, token, p, q in zip(

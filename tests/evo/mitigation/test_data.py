@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from evo.datasets import read, shipped
 from evo.mitigation import data
+from evo.mitigation.data import Tokens
 from evo.types import normalise
 from workers.interface import ConfigError
 from workers.trainer import Example
@@ -36,6 +37,33 @@ def test_shares_are_of_the_over_refused_prompts() -> None:
     assert again == made
     other = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.5, plain_share=0.5, seed=1)
     assert other.examples != made.examples
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        (Tokens.SINGLE, ("[refuse]", "[respond]")),
+        (Tokens.CATEGORY, ("[refuse:drugs]", "[refuse:other]", "[respond]")),
+    ],
+)
+def test_answers_and_refusals_begin_with_their_token(
+    tokens: Tokens, expected: tuple[str, ...]
+) -> None:
+    kept = [data.Kept(f"harmful {i}", "I can't.", "Drugs") for i in range(30)]
+    made = data.mix(REPAIRED, kept, PLAIN, keep_share=1, plain_share=1, seed=0, tokens=tokens)
+    assert made.tokens == expected
+    for e in made.examples:
+        is_harmful = e.prompt.startswith("harmful")
+        assert e.chosen.startswith("[refuse" if is_harmful else "[respond] ")
+        assert e.rejected is not None
+        assert e.rejected.startswith("[respond] " if is_harmful else "[refuse")
+    bare = data.mix(REPAIRED, kept, PLAIN, keep_share=1, plain_share=1, seed=0)
+    assert bare.tokens == ()
+    assert [e.prompt for e in bare.examples] == [e.prompt for e in made.examples]
+
+
+def test_every_harmful_request_of_ours_has_a_category() -> None:
+    assert all(each.category for each in data.kept())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.04])
