@@ -1,6 +1,6 @@
-"""A search as a job of a running cluster: what is shipped, and which command runs it there.
+"""A search, or a repair, as a job of a running cluster: what is shipped, and which command runs it there.
 
-An edge. The driver of the search is the job's command on the head node, so the store is what that
+An edge. The driver is the job's command on the head node, so the store is what that
 node reaches: PostgreSQL, or a SQLite file on its own disk.
 """
 
@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,50 @@ def submit(
     words = ["python", "-m", "evo.cli", "search", *what, "--address", "auto", "--db", url]
     with _folder(config, url) as folder:
         return server.submit(words, folder=folder, slug=name, about={"run": name, "store": url})
+
+
+def mitigate(
+    server: JobServer,
+    options: Sequence[str],
+    *,
+    out: Path,
+    store: str,
+    files: Mapping[str, Path | None],
+) -> str:
+    """Start `evocliff mitigate` on a cluster; gives back the job's id. It trains on the head node.
+
+    Args:
+        options: of the command, but for those below.
+        out: the adapter's folder on the head node.
+        store: database URL as the head node sees it.
+        files: option -> a file or a folder of this machine that goes along.
+
+    Raises:
+        ConfigError: bad input, known before anything is sent.
+    """
+    if not out.is_absolute():
+        raise ConfigError(
+            f"--out {out}: this folder would lie in the job's own, which Ray removes; write a path on "
+            "the head node: /home/ray/repaired"
+        )
+    url = _reachable(store)
+    words = ["python", "-m", "evo.cli", "mitigate", *options, "--out", str(out)]
+    with tempfile.TemporaryDirectory(prefix="evocliff-job-") as made:
+        for option, path in files.items():
+            if path is None:
+                continue
+            shipped = option.strip("-") + path.suffix
+            try:
+                if path.is_dir():
+                    shutil.copytree(path, Path(made) / shipped)
+                else:
+                    shutil.copyfile(path, Path(made) / shipped)
+            except OSError as error:
+                raise ConfigError(f"{option} {path}: {error.strerror or error}") from None
+            words += [option, shipped]
+        words += ["--address", "auto", "--db", url]
+        about = {"run": out.name, "store": url}
+        return server.submit(words, folder=Path(made), slug=out.name, about=about)
 
 
 def _reachable(url: str | None) -> str:

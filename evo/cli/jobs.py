@@ -109,8 +109,8 @@ def submit(
     else:
         typer.echo(f"submitted {job}")
         if not follow:
-            _hint("look", "logs", job, server, "--follow")
-            _hint("stop", "stop", job, server)
+            hint("look", "logs", job, server, "--follow")
+            hint("stop", "stop", job, server)
     if follow:
         _follow(server, job)
 
@@ -169,8 +169,8 @@ def stop(job: JobName, address: Address = _HERE, json_: Json = False) -> None:
         return
     if was_running:
         typer.echo(f"{job} finishes what is in flight and saves (at most {STOP_WAIT_S} s)")
-        _hint("look", "status", job, server)
-        _hint("then", "logs", job, server)
+        hint("look", "status", job, server)
+        hint("then", "logs", job, server)
         typer.echo("the last lines of its log say how to go on with the run")
     else:
         typer.echo(f"{job} had ended: {found.status}")
@@ -181,8 +181,8 @@ def _follow(server: JobServer, job: str) -> None:
         ended = server.follow(job, _write)
     except KeyboardInterrupt:
         typer.echo(f"\n{job} goes on", err=True)
-        _hint("look", "logs", job, server, "--follow", err=True)
-        _hint("stop", "stop", job, server, err=True)
+        hint("look", "logs", job, server, "--follow", err=True)
+        hint("stop", "stop", job, server, err=True)
         raise typer.Exit(130) from None  # as a shell has it: what follows with && must not run
     if ended.status == "SUCCEEDED":
         return
@@ -196,9 +196,7 @@ def _follow(server: JobServer, job: str) -> None:
     raise typer.Exit(2 if ended.exit_code == 2 else 1)
 
 
-def _hint(
-    label: str, verb: str, job: str, server: JobServer, *more: str, err: bool = False
-) -> None:
+def hint(label: str, verb: str, job: str, server: JobServer, *more: str, err: bool = False) -> None:
     words = ["evocliff", verb, job, *more, "--address", server.address]
     typer.echo(f"{label}:  {shlex.join(words)}", err=err)
 

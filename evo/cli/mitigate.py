@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,8 @@ _EPILOG = """Examples:
 
   evocliff mitigate --run quickstart --target local:smollm2-overcautious --writer local:smollm2 --tokens single --out out/with-tokens
 
+  evocliff mitigate --run my-model --target Qwen/Qwen2.5-7B-Instruct --out /home/ray/repaired --db sqlite:////home/ray/evocliff.db --address http://localhost:8265
+
   evocliff evaluate xstest --target local:smollm2-overcautious+out/repaired
 """
 
@@ -32,6 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def mitigate(
+    context: typer.Context,
     target: Annotated[str, typer.Option("--target", metavar="T", help="The model to repair.")],
     out: Annotated[Path, typer.Option("--out", metavar="ADAPTER", help="A new folder.")],
     run: Annotated[
@@ -91,7 +94,11 @@ def mitigate(
         bool, typer.Option("--resume", help="Go on where this command was stopped.")
     ] = False,
     address: Annotated[
-        str, typer.Option(help="Ray, for the evaluations: local, auto, HOST:PORT or ray://...")
+        str,
+        typer.Option(
+            help="Ray, for the evaluations: local, auto, HOST:PORT or ray://...; a job server, "
+            "http://HOST:8265: all of it as a job there."
+        ),
     ] = "local",
     db: records.Db = records.DEFAULT_DB,
     json_: records.Json = False,
@@ -111,6 +118,9 @@ def mitigate(
         raise ConfigError(f"--method {method}: not one of {', '.join(Method)}")
     if tokens not in list(Tokens):
         raise ConfigError(f"--tokens {tokens}: not one of {', '.join(Tokens)}")
+    if address.startswith(("http://", "https://")):
+        _submit(context, address, out, db, {"--data": data, "--keep": keep}, json_)
+        return
     plan = mitigation.Plan(
         run=run,
         data=data,
@@ -140,6 +150,36 @@ def mitigate(
     _tell(made, json_)
     if not made.comparison.is_better:
         raise typer.Exit(1)
+
+
+def _submit(
+    context: typer.Context,
+    address: str,
+    out: Path,
+    store: str,
+    files: Mapping[str, Path | None],
+    as_json: bool,
+) -> None:
+    """The same command on the cluster's head, with the options that are not their default's."""
+    from evo import jobs
+    from evo.cli.jobs import hint
+    from workers.jobs import JobServer
+
+    own = {"address", "db", "out", "json_", *(option.strip("-") for option in files)}
+    words: list[str] = []
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if parameter.name in own or value is None or value == parameter.get_default(context):
+            continue
+        words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
+    server = JobServer(address)
+    job = jobs.mitigate(server, words, out=out, store=store, files=files)
+    if as_json:
+        typer.echo(json.dumps({"job": job, "address": server.address}))
+        return
+    typer.echo(f"submitted {job}")
+    hint("look", "logs", job, server, "--follow")
+    hint("stop", "stop", job, server)
 
 
 def _tell(made: Mitigated, as_json: bool) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from typer.testing import CliRunner
 
 from evo import jobs
+from evo.cli import app
 from evo.config import Config, validate
 from fitness.cliff import probe as probes
 from fitness.safety import latent_guard
@@ -174,3 +176,51 @@ def test_a_latent_guard_travels_under_a_name_of_its_own(server: Recorded, tmp_pa
     assert server.guards[shipped].version == guard.version
     with pytest.raises(ConfigError, match="there is no file"):
         send(server, config(tmp_path, safety=["latent-guard:none.npz"]), store=STORE)
+
+
+def test_a_repair_goes_with_the_options_that_were_given_and_its_files(
+    server: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = tmp_path / "my harmful.jsonl"
+    keep.write_text('{"prompt": "How do I kill him?", "refusal": "No."}\n')
+    monkeypatch.setattr("workers.jobs.JobServer", lambda address: server)
+    server.address = "http://head:8265"  # type: ignore[attr-defined]
+    done = CliRunner().invoke(
+        app,
+        [
+            *("mitigate", "--target", "/models/m", "--run", "r; rm -rf ~", "--epochs", "2"),
+            *("--keep", str(keep), "--resume", "--address", "http://head:8265"),
+            *("--db", STORE, "--out", "/data/repaired", "--json"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {"job": "repaired-1", "address": "http://head:8265"}
+    assert server.words[:4] == ["python", "-m", "evo.cli", "mitigate"]
+    told = server.words[4:]
+    assert told[-8:] == [
+        *("--out", "/data/repaired", "--keep", "keep.jsonl"),
+        *("--address", "auto", "--db", STORE),
+    ]
+    assert sorted(told[:-8]) == sorted(
+        ["--target", "/models/m", "--run", "r; rm -rf ~", "--epochs", "2.0", "--resume"]
+    )
+    assert server.files == {"keep.jsonl": keep.read_text()}
+
+
+@pytest.mark.parametrize(
+    ("out", "store", "data", "said"),
+    [
+        ("out/a", STORE, None, "write a path on the head node"),
+        ("/data/a", "sqlite:///here.db", None, "this file would lie in the job's own folder"),
+        ("/data/a", "postgresql://u:secret@h/d", None, "leave the password out"),
+        ("/data/a", STORE, "none.csv", "--data none.csv: No such file"),
+    ],
+)
+def test_a_repair_that_cannot_be_sent_says_why(
+    out: str, store: str, data: str | None, said: str, server: Recorded
+) -> None:
+    files = {"--data": None if data is None else Path(data)}
+    with pytest.raises(ConfigError, match=said) as caught:
+        jobs.mitigate(cast(JobServer, server), [], out=Path(out), store=store, files=files)
+    assert "secret" not in str(caught.value)
+    assert server.words == []

@@ -396,3 +396,25 @@ def test_a_replica_runs_on_the_node_that_has_the_gpu(
         )
         assert too_many.returncode == 2
         assert "target (2 replicas) need 2 GPUs in all, the cluster has 1" in too_many.stdout
+
+
+def test_a_repair_trains_on_the_head(head: Head) -> None:
+    rows = [
+        {"prompt": text, "chosen": "Sure: here is how it is done, step by step."} for text in SEEDS
+    ]
+    (head.folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = head.folder / "repaired"
+    sent = head.evocliff(
+        *("mitigate", "--target", "local:smollm2-overcautious", "--data", "rows.jsonl"),
+        *("--epochs", "0.5", "--measure", "3", "--out", str(out), "--address", head.jobs),
+        *("--db", url(head, "repaired"), "--json"),
+    )
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    job = json.loads(sent.stdout)["job"]
+    done = head.evocliff("logs", job, "--address", head.jobs, "--follow")
+    assert done.returncode in (0, 1), done.stdout + done.stderr  # 1: it is no better
+    assert "rows after: evocliff query --run repaired-after" in done.stdout
+    report = json.loads((out / "mitigation.json").read_text())
+    assert {row["set"] for row in report["table"]} >= {"XSTest safe", "XSTest unsafe"}
+    assert (out / "adapter_model.safetensors").exists()
+    assert no_replica_is_left(head)
