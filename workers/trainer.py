@@ -225,15 +225,24 @@ def _trainer(
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
+    from workers.engines import freed_memory
+    from workers.engines.device import pick_device, pick_dtype
+
     tokenizer = AutoTokenizer.from_pretrained(model)
     if not tokenizer.chat_template:
         raise ConfigError(
             f"target.model: {model} has no chat template, so there is no chat to train"
         )
-    on_cuda = device != "cpu" and torch.cuda.is_available()
-    loaded = AutoModelForCausalLM.from_pretrained(
-        model, dtype=torch.bfloat16 if on_cuda else torch.float32
-    )
+    place = pick_device(device)
+    on_cuda = place.type == "cuda"
+    precision = pick_dtype("auto", place)
+    if precision is torch.float16:  # its gradients vanish
+        precision = torch.float32
+    if not on_cuda:
+        freed_memory.keep()
+    # Rows are short here: on CPU the plain product of all keys and queries is quicker than the fused one.
+    attention = {} if on_cuda else {"attn_implementation": "eager"}
+    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=precision, **attention)
     new_rows = _with_new_tokens(loaded, tokenizer, recipe.new_tokens)
     fitting = [e for e in examples if _length(tokenizer, e) <= recipe.max_tokens]
     rows = _rows(fitting, recipe.method)
@@ -272,7 +281,7 @@ def _trainer(
         warmup_steps=0.03,
         max_length=recipe.max_tokens,
         gradient_checkpointing=False,
-        bf16=on_cuda,
+        bf16=on_cuda and precision is torch.bfloat16,
         use_cpu=not on_cuda,
         seed=recipe.seed,
         data_seed=recipe.seed,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from workers import chat, local_models
+from workers.engines import freed_memory
 from workers.engines.device import pick_device, pick_dtype
 from workers.interface import ConfigError
 
@@ -45,6 +46,8 @@ def load(name: str, *, dtype: str, device: str, adapter: str | None) -> Loaded:
         ConfigError: the model does not exist, has no chat template, or the device is absent.
     """
     place = pick_device(device)
+    if place.type == "cpu":
+        freed_memory.keep()
     precision = pick_dtype(dtype, place)
     where = local_models.resolve(name)
     tokenizer, model = _load(name, where, adapter, precision, place)
