@@ -36,6 +36,19 @@ def parse(url: str) -> URL:
     return parsed
 
 
+def absolute(url: str) -> str:
+    """The same database for a process in another folder.
+
+    >>> absolute("postgresql://host/name")
+    'postgresql://host/name'
+    """
+    parsed = parse(url)
+    if parsed.get_backend_name() != "sqlite" or str(parsed.database).startswith(("file:", ":")):
+        return url
+    file = str(Path(str(parsed.database)).absolute())
+    return parsed.set(database=file).render_as_string(hide_password=False)
+
+
 def shown_url(url: str) -> str:
     """The URL as people may see it: no password; of a SQLite URL, the file."""
     try:

@@ -10,13 +10,16 @@ import os
 import socket
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 
 from db.models import Run, utc_now
 from workers.interface import StoreError
+
+if TYPE_CHECKING:
+    from db.store import Store
 
 # A writer on another host counts as alive while its last heartbeat is younger than this.
 _HEARTBEAT_GRACE = timedelta(seconds=60)
@@ -72,6 +75,14 @@ def lock_runs(connection: Connection) -> None:
     """Let one process at a time name or claim a run. (A SQLite transaction does so by itself.)"""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE")
+
+
+def process_here(store: Store, run_id: str) -> int | None:
+    """The process of this machine that works on a run; None: there is none, or it runs elsewhere."""
+    with store.reading() as connection:
+        run = connection.execute(select(Run.__table__).where(Run.run_id == run_id)).first()
+    here = run is not None and run.status == "running" and run.host == socket.gethostname()
+    return int(run.pid) if run is not None and here and is_alive(run) else None
 
 
 def is_alive(run: Row[Any]) -> bool:

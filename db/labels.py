@@ -125,6 +125,20 @@ def given(store: Store, run: str | None = None) -> list[dict[str, Any]]:
     )
 
 
+def by(store: Store, annotator: str) -> set[tuple[str, str | None, int | None]]:
+    """(Prompt id, target id, index of the sample) of all that this person labelled; of prompts, without the
+    last two."""
+    who = HUMAN + annotator
+    v = Verdict
+    with store.reading() as connection:
+        prompts = connection.scalars(select(GateDecision.prompt_id).where(GateDecision.gate == who))
+        found: set[tuple[str, str | None, int | None]] = {(p, None, None) for p in prompts}
+        rows = connection.execute(
+            select(v.prompt_id, v.target_id, v.sample_index).where(v.judge == who)
+        )
+        return found | {(r[0], r[1], r[2]) for r in rows}
+
+
 def opinions(store: Store, run: str) -> dict[str, dict[tuple[Any, ...], str]]:
     """Who said what in a run: by name of gate, judge or person, the label of each thing. For a gate
     or judge of several versions, the last by name of the version."""

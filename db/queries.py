@@ -36,6 +36,14 @@ def find_run(store: Store, run: str) -> str:
         return lookup.find_run(connection, run)
 
 
+def named_run(store: Store, run: str) -> tuple[str, str]:
+    """(Id, name) of a run given as in `find_run`, which it raises like."""
+    with store.reading() as connection:
+        run_id = lookup.find_run(connection, run)
+        name = connection.scalar(select(Run.name).where(Run.run_id == run_id))
+    return run_id, str(name)
+
+
 def runs(store: Store) -> list[dict[str, Any]]:
     """Every run, newest last: run (its id), name, status, started (UTC), over_refusals, and its kind:
     search or evaluate."""

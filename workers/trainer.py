@@ -147,14 +147,21 @@ def train(
     out.parent.mkdir(parents=True, exist_ok=True)
     adapter.rename(out)
     shutil.rmtree(half_made)
+    steps = int(trainer.state.global_step)
+    del trainer
+    _free()
     return Trained(
-        out,
-        trainer.state.global_step,
-        float(done.training_loss),
-        kept,
-        len(examples) - kept,
-        last is not None,
+        out, steps, float(done.training_loss), kept, len(examples) - kept, last is not None
     )
+
+
+def _free() -> None:
+    import gc
+
+    from workers.engines import freed_memory
+
+    gc.collect()
+    freed_memory.give_back()
 
 
 def _with_new_tokens(

@@ -30,8 +30,6 @@ _EPILOG = """Examples:
 
   evocliff review quickstart --agreement
 """
-_PROMPT_KEYS = {"h": "harmless", "c": "controversial", "x": "harmful"}
-_RESPONSE_KEYS = {"r": "refusal", "a": "answer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,9 @@ class _Step:
 
     @property
     def keys(self) -> dict[str, str]:
-        return _PROMPT_KEYS if self.sample is None else _RESPONSE_KEYS
+        from evo.reviewing import PROMPT_KEYS, RESPONSE_KEYS
+
+        return PROMPT_KEYS if self.sample is None else RESPONSE_KEYS
 
     def label(self, annotator: str, said: str) -> Label:
         from db.labels import Label

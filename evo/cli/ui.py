@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,8 @@ _EPILOG = """Examples:
   evocliff ui
 
   evocliff ui --db sqlite:///out/demo/demo.db --port 8001
+
+  evocliff ui --configs examples --folder out/ui
 
   evocliff ui --host 0.0.0.0 --port 8001        (for others: prints the address with its token)
 """
@@ -37,10 +40,19 @@ def ui(
         list[str] | None,
         typer.Option("--name", help="A host name under which it may be asked; repeat it."),
     ] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="No labels, exports and searches from the page.")
+    ] = False,
+    folder: Annotated[Path, typer.Option(help="Where exports and the logs of searches go.")] = Path(
+        "out/ui"
+    ),
+    configs: Annotated[
+        Path, typer.Option(help="Folder of the configs (.yaml) that searches are started from.")
+    ] = Path("."),
     db: records.Db = records.DEFAULT_DB,
 ) -> None:
-    """Look at runs and prompts in a browser: a running search live, prompts by every filter, and what is
-    behind each of them. It reads, and changes nothing. Ctrl-C ends it.
+    """Runs and prompts in a browser: a running search live, prompts by every filter, and what is behind each
+    of them; label by keyboard, export a query, start and stop searches. Ctrl-C ends it.
     """
     import socket
     from secrets import token_urlsafe
@@ -61,7 +73,15 @@ def ui(
     names = frozenset({*(name or ()), *(() if host in ("0.0.0.0", "::") else (host,))})  # noqa: S104
     if not application.is_this_machine(host):
         names |= {socket.gethostname().lower(), *_addresses()}
-    made = application.build(db, wanted, names)
+    if not configs.is_dir():
+        raise ConfigError(f"--configs {configs}: there is no such folder")
+    made = application.build(
+        db,
+        wanted,
+        names,
+        folder=None if read_only else folder.absolute(),
+        configs=configs.absolute(),
+    )
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -18,8 +18,10 @@ from db.overview import overview
 from db.query import Query
 from db.store import Store
 from evo import report
-from evo.report import drawing, look, sections
+from evo.report import drawing, sections
 from evo.report.look import text
+from evo.ui import exporting, searching
+from evo.ui.frame import number, page, reread, section, takes_changes
 from evo.ui.near import nearest_to
 from workers.interface import ConfigError
 
@@ -35,8 +37,10 @@ def runs(store: Store, request: Request) -> str:
     """Every run, newest first; a few of them can be compared."""
     found = list(reversed(queries.runs(store)))
     if not found:
-        return _page(
-            "Runs", "<p>No run yet: <code>evocliff search examples/quickstart.yaml</code></p>"
+        return page(
+            "Runs",
+            "<p>No run yet: <code>evocliff search examples/quickstart.yaml</code></p>",
+            changes=takes_changes(request),
         )
     rows = "".join(
         f'<tr><td><input type="checkbox" name="run" value="{text(r["run"])}" '
@@ -47,10 +51,11 @@ def runs(store: Store, request: Request) -> str:
         for r in found
     )
     header = '<tr><th></th><th>run</th><th>kind</th><th>status</th><th class="n">over-refusals</th><th>started</th></tr>'
-    return _page(
+    return page(
         "Runs",
         f'<form action="/compare"><section><h2>{len(found)} runs</h2><table>{header}{rows}</table></section>'
         "<p><button>Compare the ticked</button></p></form>",
+        changes=takes_changes(request),
     )
 
 
@@ -71,13 +76,13 @@ def compare(store: Store, request: Request) -> str:
     counts = ("status", "evaluations", "over_refusals", "clusters", "target_tokens", "wall_s")
     body = "".join(
         f"<tr><th>{c.replace('_', ' ')}</th>"
-        + "".join(f'<td class="n">{_number(o.summary[c])}</td>' for o in made)
+        + "".join(f'<td class="n">{number(o.summary[c])}</td>' for o in made)
         + "</tr>"
         for c in counts
     )
     names = "".join(f'<th class="n">{text(o.name, 60)}</th>' for o in made)
     image = drawing.svg(drawn, frame.width, frame.height, "over-refusals over tokens of each run")
-    return _page(
+    return page(
         "Compare",
         f"<section><h2>Over-refusals over tokens</h2>{drawing.key([o.name for o in made])}"
         f'{drawing.figure(image)}</section><section><h2>Counts</h2><div class="wide">'
@@ -89,12 +94,18 @@ def run(store: Store, request: Request) -> str:
     """A run as its report shows it; one that is under way is read anew every few seconds."""
     o = overview(store, request.path_params["run"], POINTS)
     live = o.status == "running"
-    links = (
-        f'<p><a href="/prompts?{urlencode({"run": o.run})}">its prompts</a> &middot; '
-        f"<code>evocliff report {text(shlex.quote(o.name))} --out report.html</code></p>"
+    label = (
+        f' &middot; <a href="/review/{quote(o.run)}">label its prompts</a>'
+        if takes_changes(request)
+        else ""
     )
-    seconds = f'<meta http-equiv="refresh" content="{_REFRESH_S}">' if live else ""
-    return _page(o.name, links + report.body(o), head=seconds, script=report.SCRIPT)
+    links = (
+        f'<p><a href="/prompts?{urlencode({"run": o.run})}">its prompts</a>{label} &middot; '
+        f"<code>evocliff report {text(shlex.quote(o.name))} --out report.html</code></p>"
+        f"{searching.controls(request, store, o.run, o.name, o.status)}"
+    )
+    again = reread(_REFRESH_S) if live else ""
+    return page(o.name, links + report.body(o), script=report.SCRIPT + again)
 
 
 def prompts(store: Store, request: Request) -> str:
@@ -115,10 +126,11 @@ def prompts(store: Store, request: Request) -> str:
         if found
         else "<p>Nothing matches; take a filter away.</p>"
     )
-    return _page(
+    return page(
         "Prompts",
         f'{_form(asked, names)}<section><h2>Prompts</h2><p class="faint">The same on the command line: '
-        f"<code>{text(command)}</code></p>{shown}</section>",
+        f"<code>{text(command)}</code></p>{shown}</section>"
+        f"{exporting.offer(request, asked) if found else ''}",
     )
 
 
@@ -135,12 +147,7 @@ def prompt(store: Store, request: Request) -> str:
         _traces(store, about),
         _samples(about),
     ]
-    return _page("Prompt", "".join(parts))
-
-
-def trouble(message: str) -> str:
-    """What went wrong, in one line."""
-    return _page("evocliff", f"<section><h2>That did not work</h2><p>{text(message)}</p></section>")
+    return page("Prompt", "".join(parts))
 
 
 # Parts
@@ -229,7 +236,7 @@ def _row(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
     )
     safety = "" if row["safety"] == "harmless" else f" &middot; {text(row['safety'])}"
     return (
-        f'<tr><td class="n">{refused}</td><td class="n">{_number(row["fitness"])}</td>'
+        f'<tr><td class="n">{refused}</td><td class="n">{number(row["fitness"])}</td>'
         f'<td class="word">{text(row["strategy"].replace("_", " "))}<br><span class="faint">'
         f"{text(names.get(row['run'], row['run']), 40)}{safety}</span></td>"
         f'<td><a class="text" href="/prompt/{quote(row["prompt_id"])}">{text(row["prompt"], 400)}</a></td></tr>'
@@ -264,7 +271,7 @@ def _evaluations(about: AboutPrompt) -> str:
         '<tr><th>run</th><th>target</th><th>strategy</th><th class="n">refused</th><th class="n">samples</th>'
         '<th class="n">fitness</th></tr>'
     )
-    return _section("Evaluations", f'<div class="wide"><table>{header}{rows}</table></div>', rows)
+    return section("Evaluations", f'<div class="wide"><table>{header}{rows}</table></div>', rows)
 
 
 def _lineage(store: Store, about: AboutPrompt) -> str:
@@ -283,7 +290,7 @@ def _lineage(store: Store, about: AboutPrompt) -> str:
     body = (f"<h3>comes from</h3><ol>{up}</ol>" if up else "") + (
         f"<h3>became ({more} in all)</h3><ul>{down}</ul>" if down else ""
     )
-    return _section("Lineage", body, body)
+    return section("Lineage", body, body)
 
 
 def _pairs(about: AboutPrompt) -> str:
@@ -297,7 +304,7 @@ def _pairs(about: AboutPrompt) -> str:
             f'<p class="text">{sections.edited(before, after)} <span class="faint">answered '
             f"{1 - pair['answered_rate']:.0%}, refused {pair['refused_rate']:.0%}</span></p>"
         )
-    return _section("Boundary", "".join(rows), rows)
+    return section("Boundary", "".join(rows), rows)
 
 
 def _gates(about: AboutPrompt) -> str:
@@ -306,7 +313,7 @@ def _gates(about: AboutPrompt) -> str:
         f"<td>{text(g['reason'], 300)}</td></tr>"
         for g in about.gates
     )
-    return _section("Safety gates", f"<table>{rows}</table>", rows)
+    return section("Safety gates", f"<table>{rows}</table>", rows)
 
 
 def _traces(store: Store, about: AboutPrompt) -> str:
@@ -315,7 +322,7 @@ def _traces(store: Store, about: AboutPrompt) -> str:
         for trace in traces.of_prompt(store, about.prompt_id)
         if trace["scores"]
     ][:8]
-    return _section("Refusal over the thought", f'<div class="pair">{"".join(drawn)}</div>', drawn)
+    return section("Refusal over the thought", f'<div class="pair">{"".join(drawn)}</div>', drawn)
 
 
 def _samples(about: AboutPrompt) -> str:
@@ -341,19 +348,4 @@ def _samples(about: AboutPrompt) -> str:
         )
     more = f"<p>The first {SAMPLES} are shown.</p>" if len(rows) == SAMPLES else ""
     header = "<tr><th>P(refusal)</th><th>response</th></tr>"
-    return _section("Responses", f"{more}<table>{header}{''.join(rows)}</table>", rows)
-
-
-def _section(title: str, body: str, found: object) -> str:
-    return f"<section><h2>{title}</h2>{body}</section>" if found else ""
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else text(value)
-
-
-def _page(title: str, body: str, head: str = "", script: str = "") -> str:
-    nav = '<nav><a href="/">runs</a> <a href="/prompts">prompts</a></nav>'
-    return look.page(title, nav + body, script, head=head, forms=True)
+    return section("Responses", f"{more}<table>{header}{''.join(rows)}</table>", rows)
