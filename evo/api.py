@@ -89,6 +89,12 @@ class Run:
         with contextlib.closing(db.open(self.store_url, read_only=True)) as store:
             return dict(queries.run_summary(store, self.run_id))
 
+    def _repr_html_(self) -> str:
+        """The run's report, in a notebook."""
+        from evo import notebook
+
+        return notebook.run(self.run_id, store=self.store_url)._repr_html_()
+
     def to_dataset(self) -> datasets.Dataset:
         """The run's over-refusals as rows of the `test` export, best first."""
         import datasets

@@ -100,6 +100,11 @@ def _is_plain(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
+def section(title: str, body: str, found: object) -> str:
+    """A section with a heading; nothing where nothing was found."""
+    return f"<section><h2>{title}</h2>{body}</section>" if found else ""
+
+
 def page(title: str, body: str, script: str = "", *, head: str = "", forms: bool = False) -> str:
     """A whole document. `body` and `head` are HTML, made of escaped text; `script` is ours. `forms`: it
     may ask its own server."""

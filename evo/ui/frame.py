@@ -24,11 +24,6 @@ def reread(seconds: int) -> str:
     return f"setInterval(() => {{ if (!document.hidden) location.reload(); }}, {1000 * seconds});\n"
 
 
-def section(title: str, body: str, found: object) -> str:
-    """A section with a heading; nothing where nothing was found."""
-    return f"<section><h2>{title}</h2>{body}</section>" if found else ""
-
-
 def number(value: Any) -> str:
     if value is None:
         return "-"

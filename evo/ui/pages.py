@@ -10,18 +10,18 @@ from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 
-from db import queries, traces
-from db.about_prompt import SAMPLES, AboutPrompt, about_prompt
+from db import queries
+from db.about_prompt import AboutPrompt, about_prompt
 from db.filters import Asked
 from db.lineage import lineage
 from db.overview import overview
 from db.query import Query
 from db.store import Store
 from evo import report
-from evo.report import drawing, sections
-from evo.report.look import text
+from evo.report import behind, drawing
+from evo.report.look import section, text
 from evo.ui import exporting, searching
-from evo.ui.frame import number, page, reread, section, takes_changes
+from evo.ui.frame import number, page, reread, takes_changes
 from evo.ui.near import nearest_to
 from workers.interface import ConfigError
 
@@ -142,10 +142,10 @@ def prompt(store: Store, request: Request) -> str:
         f'<p class="faint">{text(about.prompt_id)}{_from(about)}</p></section>',
         _evaluations(about),
         _lineage(store, about),
-        _pairs(about),
-        _gates(about),
-        _traces(store, about),
-        _samples(about),
+        behind.pairs(about),
+        behind.gates(about),
+        behind.traces(store, about),
+        behind.samples(about),
     ]
     return page("Prompt", "".join(parts))
 
@@ -291,61 +291,3 @@ def _lineage(store: Store, about: AboutPrompt) -> str:
         f"<h3>became ({more} in all)</h3><ul>{down}</ul>" if down else ""
     )
     return section("Lineage", body, body)
-
-
-def _pairs(about: AboutPrompt) -> str:
-    rows = []
-    for pair in about.pairs:
-        is_refused = pair["refused_prompt_id"] == about.prompt_id
-        before, after = (
-            (pair["other"], about.prompt) if is_refused else (about.prompt, pair["other"])
-        )
-        rows.append(
-            f'<p class="text">{sections.edited(before, after)} <span class="faint">answered '
-            f"{1 - pair['answered_rate']:.0%}, refused {pair['refused_rate']:.0%}</span></p>"
-        )
-    return section("Boundary", "".join(rows), rows)
-
-
-def _gates(about: AboutPrompt) -> str:
-    rows = "".join(
-        f"<tr><td>{text(g['gate'], 80)}</td><td>{text(g['version'], 30)}</td><td>{text(g['outcome'])}</td>"
-        f"<td>{text(g['reason'], 300)}</td></tr>"
-        for g in about.gates
-    )
-    return section("Safety gates", f"<table>{rows}</table>", rows)
-
-
-def _traces(store: Store, about: AboutPrompt) -> str:
-    drawn = [
-        sections.curve(trace | {"prompt": about.prompt, "reasoning": "", "response": ""})
-        for trace in traces.of_prompt(store, about.prompt_id)
-        if trace["scores"]
-    ][:8]
-    return section("Refusal over the thought", f'<div class="pair">{"".join(drawn)}</div>', drawn)
-
-
-def _samples(about: AboutPrompt) -> str:
-    rows = []
-    for s in about.samples:
-        said = "<br>".join(
-            f"{text(v['judge'], 60)} "
-            + (
-                f"{v['p_refusal']:.2f}"
-                if v["p_refusal"] is not None
-                else f"unscored: {text(v['unscored_reason'], 120)}"
-            )
-            for v in s["verdicts"]
-        )
-        thought = (
-            f"<details><summary>thought</summary>{text(s['reasoning'])}</details>"
-            if s["reasoning"]
-            else ""
-        )
-        rows.append(
-            f'<tr><td class="word">{said or "not judged"}<br><span class="faint">{text(s["model"], 60)}, '
-            f'{s["n_tokens"]} tokens</span></td><td class="text">{thought}{text(s["text"])}</td></tr>'
-        )
-    more = f"<p>The first {SAMPLES} are shown.</p>" if len(rows) == SAMPLES else ""
-    header = "<tr><th>P(refusal)</th><th>response</th></tr>"
-    return section("Responses", f"{more}<table>{header}{''.join(rows)}</table>", rows)
