@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -226,9 +227,37 @@ def live(
 def _to_its_end(running: Coroutine[Any, Any, Run]) -> Run:
     """A second Ctrl-C cancels what runs: to whoever called it that is an interrupt like any other."""
     try:
-        return asyncio.run(running)
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        asyncio.get_running_loop()
+    except RuntimeError:
+        try:
+            return asyncio.run(running)
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+    return _beside_a_loop(running)
+
+
+def _beside_a_loop(running: Coroutine[Any, Any, Run]) -> Run:
+    """In a thread: a notebook's own loop runs in this one. Its interrupt ends the search in order."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(running)
+    done: Future[Run] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(loop.run_until_complete(task))
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            done.set_exception(error)
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=work, name="evocliff-search", daemon=True)
+    thread.start()
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
 
 
 def stored_config(url: str, run: str, overrides: Sequence[str] = ()) -> Config:

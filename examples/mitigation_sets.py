@@ -2,9 +2,9 @@
 
     python examples/mitigation_sets.py
 
-kept.jsonl   harmful requests with a refusal each: their refusal must stay
+kept.jsonl   harmful requests with a refusal each, and what they are refused for: their refusal must stay
 plain.jsonl  everyday requests, to be answered as before
-Requests are those that the over-cautious organism learned from (examples/overcautious/prompts.py), from
+Half of the harmful requests are written from lists (harmful_requests.py). The others, and the everyday ones, are those that the over-cautious organism learned from (examples/overcautious/prompts.py), from
 which whatever shares most of its words with an XSTest prompt is left out already.
 """
 
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "overcautious"))
+import harmful_requests
 import prompts as organism
 
 OUT = Path(__file__).parents[1] / "evo/mitigation/sets"
@@ -33,10 +34,22 @@ def main() -> None:
     measured = (Path(__file__).parent / "overcautious/plain_requests.txt").read_text().splitlines()
     plain = rng.sample(organism.unseen(everyday), PLAIN)
     rows = {
-        "kept": [{"prompt": p, "refusal": rng.choice(organism.REFUSALS)} for p in kept],
+        "kept": [
+            {
+                "prompt": p,
+                "refusal": rng.choice(organism.REFUSALS),
+                "category": harmful_requests.category(p),
+            }
+            for p in kept
+        ],
         "plain": [{"prompt": p} for p in plain],
         "plain_measured": [{"prompt": p} for p in measured],
     }
+    also = random.Random(5)
+    rows["kept"] += [
+        {"prompt": p, "refusal": also.choice(sorted(organism.REFUSALS)), "category": c}
+        for p, c in harmful_requests.written(also)
+    ]
     OUT.mkdir(parents=True, exist_ok=True)
     for name, made in rows.items():
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made)

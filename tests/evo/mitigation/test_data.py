@@ -90,5 +90,5 @@ def test_what_comes_with_evocliff_is_not_what_it_is_measured_on() -> None:
     learned = {normalise(k.prompt) for k in data.kept()} | {normalise(p) for p in data.plain()}
     measured = {normalise(a.prompt) for a in read(shipped("xstest")).asked}
     measured |= {normalise(p) for p in data.plain(measured=True)}
-    assert len(data.kept()) == 240
+    assert len(data.kept()) == 540
     assert not learned & measured
