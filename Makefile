@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo cliff-demo circle test test-fast test-cluster test-vllm bench lint format install clean
+.PHONY: docs demo cliff-demo circle test test-fast test-cluster test-vllm bench lint format install clean
 
 install: $(STAMP)
 
@@ -80,6 +80,10 @@ bench: $(STAMP) $(VENV)/.vllm
 	$(BIN)/python -m benchmarks.screening out/pool.db
 	$(BIN)/python examples/demo.py out/bench
 	$(BIN)/python benchmarks/search_figures.py sqlite:///out/bench/demo.db quickstart
+
+# The pages of docs/ as a site, in out/docs.
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs out/docs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

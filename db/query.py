@@ -54,11 +54,11 @@ class Query:
     def sorted(self, by: str) -> Query:
         """Largest first, unknown last, ties by prompt id and age of the run.
 
-        fitness, refusal   as stored
-        novelty            mean cosine distance to the five nearest others among the fittest
-                           `orders.NOVEL_AMONG` of the result; the rest is left out
-        cliff              the deepest refusal cliff in the thinking over the target's samples
-        inverse-cliff      the highest inverse one: how far the score rises above its plateau
+        - fitness, refusal: as stored
+        - novelty: mean cosine distance to the five nearest others among the fittest
+          `orders.NOVEL_AMONG` of the result; the rest is left out
+        - cliff: the deepest refusal cliff in the thinking over the target's samples
+        - inverse-cliff: the highest inverse one, how far the score rises above its plateau
         """
         return replace(self, sort=by)
 
