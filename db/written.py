@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy.orm import aliased
 
 from db.models import WrittenResponse, WrittenScore
 from db.rows import chunks, insert_new
@@ -53,6 +54,18 @@ class Best(NamedTuple):
     scorer: str
     score: float
     p_refusal: float | None
+
+
+class Pair(NamedTuple):
+    """A better and a worse written response to one prompt."""
+
+    better: str
+    worse: str
+    writer: str
+    round: int
+    scorer: str
+    better_score: float
+    worse_score: float
 
 
 def record(store: Store, responses: Sequence[Written]) -> None:
@@ -118,19 +131,9 @@ def best(connection: Connection, prompt_ids: Sequence[str]) -> dict[str, Best]:
     """Prompt id -> the response that may be chosen with the highest score. One that any scorer calls a
     refusal, unsafe, no help or bad in any item is none; a scorer that sees safety goes before one that does not."""
     w, s = WrittenResponse, WrittenScore
-    refuses = (s.p_refusal >= 0.5) | s.response_class.in_(["hard_refusal", "soft_refusal"])
-    bad = refuses | (s.safety == 0.0) | (s.score <= 0.5)
-    for name in _names():
-        bad = bad | (getattr(s, name) == -1)
     found: dict[str, Best] = {}
     for part in chunks(list(prompt_ids)):
-        spoiled = (
-            select(s.written_id)
-            .join(w, w.written_id == s.written_id)
-            .where(w.prompt_id.in_(part))
-            .group_by(s.written_id)
-            .having(func.max(case((bad, 1), else_=0)) == 1)
-        )
+        spoiled = _spoiled(part)
         rows = connection.execute(
             select(
                 w.prompt_id,
@@ -150,6 +153,62 @@ def best(connection: Connection, prompt_ids: Sequence[str]) -> dict[str, Best]:
             own = Best(r[1], r[2], r[3], r[4], r[5], float(r[6] or 0.0), r[7])
             found.setdefault(r[0], own)
     return found
+
+
+def pairs(connection: Connection, prompt_ids: Sequence[str]) -> dict[str, list[Pair]]:
+    """Prompt id -> versions that a round of advice bettered, beside what they were before, by the score of
+    one scorer; the better one may be chosen."""
+    better, worse = aliased(WrittenResponse), aliased(WrittenResponse)
+    high, low = aliased(WrittenScore), aliased(WrittenScore)
+    found: dict[str, list[Pair]] = {}
+    for part in chunks(list(prompt_ids)):
+        rows = connection.execute(
+            select(
+                better.prompt_id,
+                better.text,
+                worse.text,
+                better.writer,
+                better.round,
+                high.scorer,
+                high.score,
+                low.score,
+            )
+            .join(worse, worse.written_id == better.parent_id)
+            .join(high, high.written_id == better.written_id)
+            .join(
+                low,
+                (low.written_id == worse.written_id)
+                & (low.scorer == high.scorer)
+                & (low.version == high.version),
+            )
+            .where(
+                better.prompt_id.in_(part),
+                high.score > low.score,
+                better.text != worse.text,
+                better.written_id.not_in(_spoiled(part)),
+            )
+            .order_by(better.prompt_id, better.round, better.written_id, high.scorer, high.version)
+        )
+        for r in rows:
+            own = Pair(r[1], r[2], r[3], r[4], r[5], float(r[6] or 0.0), float(r[7] or 0.0))
+            found.setdefault(r[0], []).append(own)
+    return found
+
+
+def _spoiled(prompt_ids: Sequence[str]) -> Select[str]:
+    """Responses to these prompts that some scorer calls a refusal, unsafe, no help or bad in an item."""
+    w, s = WrittenResponse, WrittenScore
+    refuses = (s.p_refusal >= 0.5) | s.response_class.in_(["hard_refusal", "soft_refusal"])
+    bad = refuses | (s.safety == 0.0) | (s.score <= 0.5)
+    for name in _names():
+        bad = bad | (getattr(s, name) == -1)
+    return (
+        select(s.written_id)
+        .join(w, w.written_id == s.written_id)
+        .where(w.prompt_id.in_(prompt_ids))
+        .group_by(s.written_id)
+        .having(func.max(case((bad, 1), else_=0)) == 1)
+    )
 
 
 def is_any(connection: Connection) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from db.exporters import benchmark as finding
 from db.exporters import (
+    better,
     card,
     cliff,
     dpo,
@@ -46,6 +47,7 @@ FORMATS: Mapping[str, tuple[Config, ...]] = {
     "test": (test.CONFIG,),
     "sft": (sft.CONFIG,),
     "dpo": (dpo.CONFIG,),
+    "better": (better.CONFIG,),
     "kto": (kto.CONFIG,),
     "sharegpt": (sharegpt.SFT, sharegpt.DPO),
     "refusal-tokens": (refusal_tokens.SINGLE, refusal_tokens.CATEGORY),

@@ -42,6 +42,7 @@ class Reads(Enum):
 
     RESPONSES = auto()
     CLIFFS = auto()
+    PAIRS = auto()  # of written responses
 
 
 class Eligible(NamedTuple):
@@ -69,6 +70,7 @@ class Eligible(NamedTuple):
     refusal: Response | None = None
     answer: Response | None = None
     cliffs: tuple[CliffRow, ...] = ()
+    pairs: tuple[written.Pair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Prompts:
     refusal: Sequence[Response | None]
     answer: Sequence[Response | None]
     cliffs: Sequence[tuple[CliffRow, ...]]
+    pairs: Sequence[tuple[written.Pair, ...]]
 
     def __len__(self) -> int:
         return len(self.prompt_id)
@@ -273,6 +276,10 @@ class Selected:
         cliffs: Sequence[tuple[CliffRow, ...]] = [()] * n
         if Reads.CLIFFS in reads:
             cliffs = belongings.cliffs(connection, m.target_id, m.prompt_id)
+        pairs: Sequence[tuple[written.Pair, ...]] = [()] * n
+        if Reads.PAIRS in reads and written.is_any(connection):
+            known = written.pairs(connection, m.prompt_id)
+            pairs = [tuple(known.get(prompt_id, ())) for prompt_id in m.prompt_id]
         return Prompts(
             prompt_id=m.prompt_id,
             prompt=m.text,
@@ -295,6 +302,7 @@ class Selected:
             refusal=refusals,
             answer=answers,
             cliffs=cliffs,
+            pairs=pairs,
         )
 
     def _answers(

@@ -91,7 +91,7 @@ def test_all_formats_are_configs_of_one_folder(
     out = tmp_path / "deep" / "out"
     done = exporters.export(store, "all", out, min_refusal=0.3)
     counts = {"test": 3, "sft": 1, "dpo": 1, "kto": 4, "sharegpt-sft": 1, "sharegpt-dpo": 1}
-    assert done["rows"] == {**counts, "single": 4, "category": 4, "cliff": 0}
+    assert done["rows"] == {**counts, "single": 4, "category": 4, "cliff": 0, "better": 0}
     assert len(load(out, "test", "test")) == 3
     assert load(out, "sft", "train")[0]["messages"][-1]["content"] == "Sure: press Ctrl-C 0.05"
     assert len(load(out, "dpo", "train")) == 1

@@ -63,7 +63,7 @@ def trouble(line: str) -> str | None:
         return None
     try:
         command.make_context(line, words, parent=context)
-    except Exception as error:  # whatever the parser raises
+    except Exception as error:  # noqa: BLE001 - whatever the parser raises
         return str(getattr(error, "message", error))
     return None
 

@@ -159,6 +159,12 @@ def test_rounds_of_advice_better_the_best_and_keep_where_it_came_from(
     made = write_now(store, "run", FakeEngine(planned), "w", ScriptedScorer(), Wished(1, rounds=3))
     assert (made.bettered, made.new) == (2, 4)  # nothing is left to better after the first round
     assert set(rows(store, tmp_path / "o", "written").values()) == {("best by plan", "w")}
+    exporters.export(store, "better", tmp_path / "better", min_refusal=0.3)
+    pairs = datasets.load_dataset(str(tmp_path / "better"), "better", split="train")
+    assert [(r["chosen"][0]["content"], r["rejected"][0]["content"]) for r in pairs] == [
+        ("best by plan", "good at once")
+    ] * 2
+    assert all(r["chosen_score"] > r["rejected_score"] and r["round"] == 1 for r in pairs)
     with store.reading() as connection:
         from sqlalchemy import select
 
