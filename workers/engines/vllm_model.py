@@ -77,7 +77,7 @@ def lora_rank(adapter: str) -> int:
     """The smallest rank that vLLM has kernels for and that holds the adapter's.
 
     Raises:
-        ConfigError: the adapter does not exist, or its rank is too large.
+        ConfigError: the adapter does not exist, has tokens of its own, or its rank is too large.
     """
     from typing import get_args
 
@@ -85,10 +85,16 @@ def lora_rank(adapter: str) -> int:
     from vllm.config.lora import MaxLoRARanks
 
     try:
-        rank = int(getattr(PeftConfig.from_pretrained(adapter), "r", 0))
+        settings = PeftConfig.from_pretrained(adapter)
+        rank = int(getattr(settings, "r", 0))
     except (OSError, ValueError) as error:
         said = vllm_startup.one_line(str(error))
         raise ConfigError(f"target.adapter: '{adapter}' cannot be loaded: {said}") from error
+    if getattr(settings, "trainable_token_indices", None):
+        raise ConfigError(
+            f"target.adapter: '{adapter}' has trained tokens of its own, which vllm does not load; take "
+            "engine transformers, or merge it into a model first"
+        )
     fitting = [known for known in get_args(MaxLoRARanks) if known >= rank]
     if not rank or not fitting:
         raise ConfigError(
