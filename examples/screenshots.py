@@ -30,11 +30,12 @@ TALL = 1400  # pixels of a page that are shown
 
 
 @contextlib.contextmanager
-def served(url: str) -> Iterator[str]:
+def served(url: str, folder: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app.build(url), port=port, log_level="warning"))
+    made = app.build(url, folder=folder, configs=Path(__file__).parent)
+    server = uvicorn.Server(uvicorn.Config(made, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -73,7 +74,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         sync_playwright() as playwright,
-        served(given.url) as address,
+        served(given.url, Path(folder)) as address,
     ):
         browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
         html = Path(folder) / "report.html"
@@ -87,10 +88,12 @@ def main() -> None:
         shoot(browser, f"{address}/run/{given.run}", given.out / "ui-run.png")
         shoot(
             browser,
-            f"{address}/prompts?run={given.run}&min_refusal=0.5&like=smoke",
+            f"{address}/prompts?run={given.run}&min_refusal=0.5&like=kill",
             given.out / "ui-prompts.png",
         )
         shoot(browser, f"{address}/prompt/{best['prompt_id']}", given.out / "ui-prompt.png")
+        shoot(browser, f"{address}/review/{given.run}?annotator=anna", given.out / "ui-review.png")
+        shoot(browser, f"{address}/search", given.out / "ui-search.png")
         browser.close()
 
 

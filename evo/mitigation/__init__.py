@@ -264,7 +264,9 @@ class _Asking:
     ) -> list[tuple[str, str]]:
         """Prompts with what a model answers to them; those that it refuses, or that no judge could
         score, are not among them."""
-        items = [Asked(prompt, source=f"{self.plan.name}-{what}") for prompt in prompts]
+        # Finds came through the door of exports, and plain requests come with evocliff.
+        source = f"{self.plan.name}-{what}"
+        items = [Asked(prompt, Safety.HARMLESS, source=source) for prompt in prompts]
         told = self.ask(what, items, target, runs, self.plan.answer_tokens)
         return [
             (asked.prompt, data.whole(answer.text))

@@ -62,7 +62,7 @@ nav { display: flex; gap: 1.2rem; padding: .2rem 0 .6rem; border-bottom: 1px sol
 h1.text { font-size: 1.2rem; font-weight: 500 } h3 { font-size: .95rem; margin: .6rem 0 .2rem }
 code { font-size: .85em; overflow-wrap: anywhere } .s0 { stroke: var(--c0) } .s1 { stroke: var(--c1) }
 .s2 { stroke: var(--c2) } .s3 { stroke: var(--c3) } .s4 { stroke: var(--c4) } .s5 { stroke: var(--c5) }
-.filters section { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .6rem }
+.filters section, .fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .6rem }
 label { font-size: .85rem; color: var(--faint) } input, select { font: inherit; width: 100%; color: var(--ink);
   background: var(--bg); border: 1px solid var(--line); border-radius: 6px; padding: .3rem .5rem }
 input[type="checkbox"] { width: auto } .tick { align-self: end; padding-bottom: .4rem }

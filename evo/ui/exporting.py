@@ -56,7 +56,7 @@ def offer(request: Request, asked: Any) -> str:
             '<label>name of the new folder<input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*" '
             'maxlength="80"></label><label>split<input name="split" placeholder="train=0.9,test=0.1"></label>'
             '<div class="tick"><button>Export</button></div>',
-            "filters",
+            "fields",
         )
         + '<p class="faint">Only what every safety gate called harmless leaves.</p></section>'
     )
@@ -93,5 +93,5 @@ def put(url: str, request: Request, fields: Mapping[str, str]) -> str:
         f'<th class="n">without what it needs</th></tr>{rows}</table><p>Its folder: <code>{text(out)}</code>'
         f'</p><p><code>datasets.load_dataset("{text(out)}", "{text(config)}")</code></p>'
         f'<p class="faint">sha256 {text(done["sha256"])}</p></section>',
-        changes=True,
+        request,
     )

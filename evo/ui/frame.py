@@ -13,9 +13,10 @@ TOKEN = "form_token"  # noqa: S105 - the name of a field
 _NAV = '<nav><a href="/">runs</a> <a href="/prompts">prompts</a>{more}</nav>'
 
 
-def page(title: str, body: str, script: str = "", *, changes: bool = False) -> str:
-    """A whole page. `changes`: the server takes changes, so the way to a new search is shown."""
-    more = ' <a href="/search">new search</a>' if changes else ""
+def page(title: str, body: str, request: Request | None = None, script: str = "") -> str:
+    """A whole page; where the server takes changes, with the way to a new search."""
+    takes = request is not None and takes_changes(request)
+    more = ' <a href="/search">new search</a>' if takes else ""
     return look.page(title, _NAV.format(more=more) + body, script, forms=True)
 
 

@@ -40,7 +40,7 @@ def runs(store: Store, request: Request) -> str:
         return page(
             "Runs",
             "<p>No run yet: <code>evocliff search examples/quickstart.yaml</code></p>",
-            changes=takes_changes(request),
+            request,
         )
     rows = "".join(
         f'<tr><td><input type="checkbox" name="run" value="{text(r["run"])}" '
@@ -55,7 +55,7 @@ def runs(store: Store, request: Request) -> str:
         "Runs",
         f'<form action="/compare"><section><h2>{len(found)} runs</h2><table>{header}{rows}</table></section>'
         "<p><button>Compare the ticked</button></p></form>",
-        changes=takes_changes(request),
+        request,
     )
 
 
@@ -87,6 +87,7 @@ def compare(store: Store, request: Request) -> str:
         f"<section><h2>Over-refusals over tokens</h2>{drawing.key([o.name for o in made])}"
         f'{drawing.figure(image)}</section><section><h2>Counts</h2><div class="wide">'
         f"<table><tr><th></th>{names}</tr>{body}</table></div></section>",
+        request,
     )
 
 
@@ -105,7 +106,7 @@ def run(store: Store, request: Request) -> str:
         f"{searching.controls(request, store, o.run, o.name, o.status)}"
     )
     again = reread(_REFRESH_S) if live else ""
-    return page(o.name, links + report.body(o), script=report.SCRIPT + again)
+    return page(o.name, links + report.body(o), request, report.SCRIPT + again)
 
 
 def prompts(store: Store, request: Request) -> str:
@@ -131,6 +132,7 @@ def prompts(store: Store, request: Request) -> str:
         f'{_form(asked, names)}<section><h2>Prompts</h2><p class="faint">The same on the command line: '
         f"<code>{text(command)}</code></p>{shown}</section>"
         f"{exporting.offer(request, asked) if found else ''}",
+        request,
     )
 
 
@@ -147,7 +149,7 @@ def prompt(store: Store, request: Request) -> str:
         behind.traces(store, about),
         behind.samples(about),
     ]
-    return page("Prompt", "".join(parts))
+    return page("Prompt", "".join(parts), request)
 
 
 # Parts

@@ -39,14 +39,17 @@ def show(store: Store, request: Request) -> str:
             f'{head}<form class="filters"><section><label>your name (letters, digits, . _ -)'
             '<input name="annotator" required pattern="[\\w.\\-]{1,60}" autofocus></label>'
             '<div class="tick"><button>Begin</button></div></section></form>',
+            request,
         )
     Label(who, "harmless", "")  # a wrong name is said before anything is asked
     skipped = _skipped(request.query_params.get("skip", "0"))
     step = next(islice(reviewing.left(store, run_id, who, _RESPONSES), skipped, None), None)
     if step is None:
         left = "Nothing is left to label." if not skipped else "The rest was skipped."
-        return page("Label", f"{head}<section><p>{left}</p>{_undo(request, run_id, who)}</section>")
-    return page("Label", head + _asked(request, run_id, who, step, skipped), script=_KEYS)
+        return page(
+            "Label", f"{head}<section><p>{left}</p>{_undo(request, run_id, who)}</section>", request
+        )
+    return page("Label", head + _asked(request, run_id, who, step, skipped), request, _KEYS)
 
 
 def put(url: str, request: Request, fields: Mapping[str, str]) -> str:

@@ -42,7 +42,7 @@ def show(store: Store, request: Request) -> str:
             "New search",
             f"<section><h2>New search</h2><p>There is no config (.yaml) in {text(folder)}; start with "
             "<code>evocliff ui --configs FOLDER</code>.</p></section>",
-            changes=True,
+            request,
         )
     options = "".join(f"<option>{text(name, 200)}</option>" for name in known)
     return page(
@@ -55,11 +55,11 @@ def show(store: Store, request: Request) -> str:
             '<label>name of the run<input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*" '
             'maxlength="80"></label><label>evaluations at most<input name="evaluations" type="number" min="1" '
             'placeholder="as the config says"></label><div class="tick"><button>Start</button></div>',
-            "filters",
+            "fields",
         )
         + f'<p class="faint">Configs lie in {text(folder)}. A search goes on when this page is closed.</p>'
         "</section>",
-        changes=True,
+        request,
     )
 
 
@@ -120,7 +120,7 @@ def log(store: Store, request: Request) -> str:
         f'<section><h2>{text(name)}</h2>{link}<pre class="text">{text(said, _TAIL)}</pre></section>'
     )
     running = not known or known[0]["status"] == "running"
-    return page(name, body, script=reread(_REREAD_S) if running else "", changes=True)
+    return page(name, body, request, reread(_REREAD_S) if running else "")
 
 
 def controls(request: Request, store: Store, run: str, name: str, status: str) -> str:
