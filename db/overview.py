@@ -162,29 +162,32 @@ def _points(connection: Connection, run_id: str, most: int) -> tuple[tuple[Point
             (Evaluation.proposal_index % step == 0) | Evaluation.proposal_index.in_(best)
         )
     rows = connection.execute(statement.order_by(Proposal.completed_order, Evaluation.target_id))
-    parents = _parents(connection, run_id)
-    found = [Point(**row, parent=parents.get(row["prompt_id"])) for row in rows.mappings()]
-    return tuple(found[:most]), n
+    chosen = list(rows.mappings())[:most]
+    parents = _parents(connection, run_id, [row["prompt_id"] for row in chosen])
+    return tuple(Point(**row, parent=parents.get(row["prompt_id"])) for row in chosen), n
 
 
-def _parents(connection: Connection, run_id: str) -> dict[str, str]:
+def _parents(connection: Connection, run_id: str, prompts: Sequence[str]) -> dict[str, str]:
     """The first parent of each prompt by the proposal that made it, not by one that sampled it again."""
-    rows = connection.execute(
-        select(Proposal.prompt_id, Lineage.parent_prompt_id)
-        .join(
-            Lineage,
-            (Lineage.run_id == Proposal.run_id)
-            & (Lineage.proposal_index == Proposal.proposal_index)
-            & (Lineage.position == 0),
+    found: dict[str, str] = {}
+    for chunk in chunks(sorted(set(prompts))):
+        rows = connection.execute(
+            select(Proposal.prompt_id, Lineage.parent_prompt_id)
+            .join(
+                Lineage,
+                (Lineage.run_id == Proposal.run_id)
+                & (Lineage.proposal_index == Proposal.proposal_index)
+                & (Lineage.position == 0),
+            )
+            .where(
+                Proposal.run_id == run_id,
+                Proposal.operator != RESAMPLE,
+                Proposal.prompt_id.in_(chunk),
+            )
+            .order_by(Proposal.proposal_index.desc())
         )
-        .where(
-            Proposal.run_id == run_id,
-            Proposal.operator != RESAMPLE,
-            Proposal.prompt_id.is_not(None),
-        )
-        .order_by(Proposal.proposal_index.desc())
-    )
-    return {prompt: parent for prompt, parent in rows if prompt is not None}
+        found |= {prompt: parent for prompt, parent in rows if prompt is not None}
+    return found
 
 
 def _vectors(connection: Connection, points: Sequence[Point]) -> NDArray[np.float32] | None:
@@ -235,15 +238,24 @@ def _over_tokens(
 
 
 def _over_time(connection: Connection, run_id: str) -> dict[str, tuple[int, ...]]:
+    part = func.ntile(_BINS).over(order_by=Proposal.proposal_index).label("part")
+    parts = (
+        select(Proposal.strategy, part)
+        .where(
+            Proposal.run_id == run_id,
+            Proposal.operator != RESAMPLE,
+            Proposal.strategy != Strategy.SEED.value,
+        )
+        .subquery()
+    )
     rows = connection.execute(
-        select(Proposal.proposal_index, Proposal.strategy)
-        .where(Proposal.run_id == run_id, Proposal.operator != RESAMPLE)
-        .order_by(Proposal.proposal_index)
-    ).all()
-    rows = [row for row in rows if row.strategy != Strategy.SEED.value]
+        select(parts.c.strategy, parts.c.part, func.count()).group_by(
+            parts.c.strategy, parts.c.part
+        )
+    )
     counts: dict[str, list[int]] = defaultdict(lambda: [0] * _BINS)
-    for place, row in enumerate(rows):
-        counts[row.strategy][place * _BINS // len(rows)] += 1
+    for strategy, place, n in rows:
+        counts[strategy][place - 1] += n
     return {name: tuple(each) for name, each in sorted(counts.items())}
 
 

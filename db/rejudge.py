@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 
 from db import disagree, found, lookup
-from db.models import Evaluation, Prompt, Sample, Verdict
+from db.models import Disagreement, Evaluation, Prompt, Sample, Verdict
 from db.rows import chunks, insert_new, verdict_row
 from db.values import verdict_of
 from fitness.types import JudgeInput
@@ -89,31 +89,59 @@ def decider_of(store: Store, run: str) -> tuple[str, str] | None:
 def disagreements(store: Store, run: str) -> list[dict[str, Any]]:
     """Samples of a run of which one judge says refusal and another answer, people being judges too:
     prompt_id, target_id, sample_index, prompt, response, verdicts (judge@version -> P(refusal))."""
-    samples = {s.key: s for s in samples_of(store, run)}
-    said: dict[Key, dict[str, float]] = {key: {} for key in samples}
-    targets = sorted({target for target, _, _ in samples})
+    d, v = Disagreement, Verdict
+    told: dict[Key, dict[str, Any]] = {}
     with store.reading() as connection:
-        rows = connection.execute(
-            select(Verdict.__table__)
-            .where(Verdict.target_id.in_(targets), Verdict.p_refusal.is_not(None))
-            .order_by(Verdict.judge, Verdict.version)
-        )
-        for v in rows:
-            key = (v.target_id, v.prompt_id, v.sample_index)
-            if key in said:
-                said[key][f"{v.judge}@{v.version}"] = v.p_refusal
-    return [
-        {
-            "prompt_id": prompt,
-            "target_id": target,
-            "sample_index": index,
-            "prompt": samples[target, prompt, index].what.prompt,
-            "response": samples[target, prompt, index].what.response,
-            "verdicts": verdicts,
-        }
-        for (target, prompt, index), verdicts in said.items()
-        if disagree.differ(verdicts.values())
-    ]
+        keys = connection.execute(
+            select(d.target_id, d.prompt_id, d.sample_index)
+            .join(
+                Evaluation,
+                and_(
+                    Evaluation.target_id == d.target_id,
+                    Evaluation.prompt_id == d.prompt_id,
+                    Evaluation.run_id == lookup.find_run(connection, run),
+                    d.sample_index < Evaluation.n_samples,
+                    Evaluation.is_superseded.is_(False),
+                ),
+            )
+            .order_by(Evaluation.proposal_index, d.sample_index)
+        ).all()
+        order = {tuple(key): place for place, key in enumerate(keys)}
+        for chunk in chunks(sorted({key.prompt_id for key in keys})):
+            rows = connection.execute(
+                select(
+                    Sample.__table__, Prompt.text.label("prompt"), v.judge, v.version, v.p_refusal
+                )
+                .join(Prompt, Prompt.prompt_id == Sample.prompt_id)
+                .join(v, and_(_same_sample(v), v.p_refusal.is_not(None)))
+                .where(Sample.prompt_id.in_(chunk))
+                .order_by(v.judge, v.version)
+            )
+            for row in rows:
+                key = (row.target_id, row.prompt_id, row.sample_index)
+                if key not in order:
+                    continue
+                own = told.setdefault(
+                    key,
+                    {
+                        "prompt_id": row.prompt_id,
+                        "target_id": row.target_id,
+                        "sample_index": row.sample_index,
+                        "prompt": row.prompt,
+                        "response": row.text,
+                        "verdicts": {},
+                    },
+                )
+                own["verdicts"][f"{row.judge}@{row.version}"] = row.p_refusal
+    return [told[key] for key in sorted(told, key=lambda key: order[key])]
+
+
+def _same_sample(table: Any) -> ColumnElement[bool]:
+    return and_(
+        table.target_id == Sample.target_id,
+        table.prompt_id == Sample.prompt_id,
+        table.sample_index == Sample.sample_index,
+    )
 
 
 def add(store: Store, verdicts: Sequence[tuple[Key, VerdictValue]]) -> int:

@@ -27,6 +27,7 @@ import db
 from db.connection import absolute
 from db.store import Store
 from evo.ui import exporting, frame, pages, reviewing, searching
+from evo.ui.overviews import Overviews
 from workers.interface import ConfigError, EvocliffError
 
 COOKIE = "evocliff_token"
@@ -90,6 +91,7 @@ def build(
     made.state.form_token = token_urlsafe(24)
     made.state.absolute_url = absolute(url)
     made.state.started = []
+    made.state.overviews = Overviews()
     return made
 
 

@@ -14,7 +14,6 @@ from db import queries
 from db.about_prompt import AboutPrompt, about_prompt
 from db.filters import Asked
 from db.lineage import lineage
-from db.overview import overview
 from db.query import Query
 from db.store import Store
 from evo import report
@@ -23,6 +22,7 @@ from evo.report.look import section, text
 from evo.ui import exporting, searching
 from evo.ui.frame import number, page, reread, takes_changes
 from evo.ui.near import nearest_to
+from evo.ui.overviews import Overviews
 from workers.interface import ConfigError
 
 PAGE = 50  # prompts on a page
@@ -64,7 +64,8 @@ def compare(store: Store, request: Request) -> str:
     named = request.query_params.getlist("run")
     if not 2 <= len(named) <= _COLOURS:
         raise ConfigError(f"tick 2 to {_COLOURS} runs to compare; {len(named)} are")
-    made = [overview(store, name, 10) for name in named]
+    kept: Overviews = request.app.state.overviews
+    made = [kept.of(store, name, 10) for name in named]
     curves = [[(float(x), float(y)) for x, y in o.over_tokens] for o in made]
     frame = drawing.around(
         (x for c in curves for x, _ in c), (y for c in curves for _, y in c), width=900.0
@@ -93,7 +94,8 @@ def compare(store: Store, request: Request) -> str:
 
 def run(store: Store, request: Request) -> str:
     """A run as its report shows it; one that is under way is read anew every few seconds."""
-    o = overview(store, request.path_params["run"], POINTS)
+    kept: Overviews = request.app.state.overviews
+    o = kept.of(store, request.path_params["run"], POINTS)
     live = o.status == "running"
     label = (
         f' &middot; <a href="/review/{quote(o.run)}">label its prompts</a>'
