@@ -23,7 +23,9 @@ SEARCH = (
     "budget.wall_clock=330",
     "search.samples.max=4",
     "target.sampling.max_tokens=24",
+    "search.recombination=0",  # families stay small, so that a part of the finds can be held out
 )
+RECIPE = ("--epochs", "2", "--keep-share", "1.5")
 QUICK = ("budget.evaluations=40", "seeds.limit=24", "search.samples.max=2")
 
 
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         *(
             "--out",
             f"{folder}/repaired",
-            *(("--epochs", "0.2", "--measure", "6") if given.quick else ()),
+            *(("--epochs", "0.2", "--measure", "6") if given.quick else RECIPE),
             *db,
         ),
         may_fail=True,  # a model that is not better is a result too

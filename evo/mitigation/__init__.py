@@ -105,6 +105,9 @@ def mitigate(
     train_on, measure_on = _learned(plan)
     say(f"{len(train_on)} over-refused prompts to learn from, {len(measure_on)} held out")
     asking = _Asking(plan, watch)
+    too_few = _too_few_held_out(plan, len(train_on), len(measure_on))
+    if too_few:
+        say(too_few)
     runs: dict[str, str] = {}
     examples, left_out = _repaired(plan, train_on, asking, runs)
     plain = asking.answers("plain", data.plain(), plan.target, runs)
@@ -201,6 +204,17 @@ def _learned(plan: Plan) -> tuple[list[Example], list[str]]:
     if plan.data is not None:
         train_on = given.read(plan.data)
     return train_on[: plan.limit], held_out
+
+
+def _too_few_held_out(plan: Plan, learned: int, held_out: int) -> str | None:
+    """What to say where much less could be held out than was wished; None: nothing."""
+    if plan.run is None or held_out >= 0.5 * plan.held_out * (learned + held_out):
+        return None
+    return (
+        f"only {held_out} of {learned + held_out} finds could be held out, {plan.held_out:.0%} were wished: "
+        "what descends from each other stays on one side; a search with search.recombination=0 makes "
+        "smaller families"
+    )
 
 
 def _repaired(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evo import mitigation
 from evo.datasets import read, shipped
 from evo.mitigation import data
 from evo.mitigation.data import Tokens
@@ -92,3 +94,12 @@ def test_what_comes_with_evocliff_is_not_what_it_is_measured_on() -> None:
     measured |= {normalise(p) for p in data.plain(measured=True)}
     assert len(data.kept()) == 540
     assert not learned & measured
+
+
+def test_who_can_hold_out_little_is_told_why() -> None:
+    plan = mitigation.Plan({"model": "m"}, Path("out"), "sqlite:///x.db", run="r", held_out=0.3)
+    assert mitigation._too_few_held_out(plan, 70, 30) is None
+    told = mitigation._too_few_held_out(plan, 711, 14)
+    assert told is not None
+    assert told.startswith("only 14 of 725 finds could be held out, 30% were wished")
+    assert mitigation._too_few_held_out(replace(plan, run=None), 100, 0) is None
