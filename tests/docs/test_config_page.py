@@ -33,7 +33,7 @@ def defined(section: type[BaseModel], prefix: str = "") -> dict[str, str]:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             keys |= defined(kind, f"{prefix}{name}.")
         else:
-            keys[prefix + name] = shown(field.default)
+            keys[prefix + name] = shown(field.get_default(call_default_factory=True))
     return keys
 
 
