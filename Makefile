@@ -74,6 +74,8 @@ bench: $(STAMP) $(VENV)/.vllm
 	$(BIN)/python benchmarks/search_cpu.py
 	$(BIN)/python -m benchmarks.store_scale --prompts 50000 --database sqlite --folder out/store
 	$(BIN)/python -m benchmarks.store_scale --prompts 50000 --database postgresql --folder out/store
+	$(BIN)/python -m benchmarks.pages sqlite:///out/store/scale.db --report
+	$(BIN)/python -m benchmarks.mitigation out/mitigation
 	$(BIN)/python -m benchmarks.search_efficiency --tokens 8000 --resume
 	$(BIN)/python -m benchmarks.search_efficiency --report
 	$(BIN)/python -m benchmarks.racing out/pool.db --make-pool --size 300
