@@ -202,7 +202,7 @@ def test_only_files_of_the_folder_are_offered(client: TestClient, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(800)
 def test_a_persons_day(url: str, tmp_path: Path) -> None:
     """Start a search, watch it, find a run, filter, open, label by keyboard, export, stop the search."""
     configs = tmp_path / "configs"
@@ -224,7 +224,7 @@ def test_a_persons_day(url: str, tmp_path: Path) -> None:
             assert serious(opened) == []
             opened.get_by_label("name of the run").fill("mine")
             opened.get_by_role("button", name="Start").click()
-            opened.get_by_role("link", name="its page").wait_for(timeout=120_000)
+            opened.get_by_role("link", name="its page").wait_for(timeout=240_000)
             assert serious(opened) == []
 
             opened.goto(f"http://127.0.0.1:{port}/")
@@ -259,7 +259,7 @@ def test_a_persons_day(url: str, tmp_path: Path) -> None:
 
             opened.goto(f"http://127.0.0.1:{port}/run/mine")
             opened.get_by_role("button", name="Stop").click()
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 240
             while True:
                 with contextlib.closing(db.open(url, read_only=True)) as store:
                     (status,) = [r["status"] for r in queries.runs(store) if r["name"] == "mine"]
