@@ -140,7 +140,8 @@ def train(
             f"--lr ({recipe.rate:g}); no adapter was written"
         )
     adapter = half_made / "adapter"
-    trainer.model.save_pretrained(adapter)
+    # Trained rows are in the adapter; the whole table of embeddings need not be.
+    trainer.model.save_pretrained(adapter, save_embedding_layers=False)
     (adapter / "README.md").unlink(missing_ok=True)  # a form that nobody filled in
     if recipe.new_tokens:
         trainer.processing_class.save_pretrained(adapter)

@@ -89,7 +89,7 @@ def test_the_tutorial_is_what_it_says(tmp_path: Path) -> None:
     lines = [line for block in blocks for line in block.strip().splitlines()]
     assert len(lines) == 8
     smaller = {
-        "budget.evaluations=300": "budget.evaluations=48",
+        "budget.evaluations=300": "budget.evaluations=60 --set seeds.limit=16",
         "examples/quickstart.yaml": str(ROOT / "examples/quickstart.yaml"),
         "--epochs 2": "--epochs 0.1 --measure 4",
         "--limit 200": "--limit 44 --max-tokens 6",
