@@ -82,14 +82,14 @@ def test_what_is_no_command_is_found_out() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_tutorial_is_what_it_says(tmp_path: Path) -> None:
     """Every command of it in its order, with less of everything."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(), re.S)
     lines = [line for block in blocks for line in block.strip().splitlines()]
     assert len(lines) == 8
     smaller = {
-        "budget.evaluations=300": "budget.evaluations=60 --set seeds.limit=16",
+        "budget.evaluations=300": "budget.evaluations=44 --set seeds.limit=12",
         "examples/quickstart.yaml": str(ROOT / "examples/quickstart.yaml"),
         "--epochs 2": "--epochs 0.1 --measure 4",
         "--limit 200": "--limit 44 --max-tokens 6",

@@ -68,12 +68,12 @@ def test_in_a_browser_the_frame_is_drawn_and_nothing_gets_out(url: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_example_runs(tmp_path: Path) -> None:
     read = nbformat.read(EXAMPLE, as_version=4)
     assert all("outputs" not in cell or cell.outputs == [] for cell in read.cells)
     NotebookClient(
-        read, timeout=500, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        read, timeout=1100, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     said = {cell.id: cell.outputs for cell in read.cells if cell.cell_type == "code"}
     assert any("text/html" in o.get("data", {}) for o in said["search"])
