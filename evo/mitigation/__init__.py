@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -110,7 +111,9 @@ def mitigate(
         say(too_few)
     runs: dict[str, str] = {}
     examples, left_out = _repaired(plan, train_on, asking, runs)
-    plain = asking.answers("plain", data.plain(), plan.target, runs)
+    # Some more than are wanted: what the target refuses of them is no answer.
+    wanted = 8 + math.ceil(1.25 * plan.plain_share * len(examples))
+    plain = asking.answers("plain", data.plain()[:wanted], plan.target, runs)
     mixture = data.mix(
         examples,
         kept,

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_search_repair_and_table_follow_from_each_other(tmp_path: Path) -> None:
     command = [sys.executable, "examples/circle.py", str(tmp_path / "circle"), "--quick"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -28,7 +28,7 @@ from fitness.types import CliffTrace, NoTrace, Safety
 from tests.db.test_traced_samples import Trace
 from workers.interface import ConfigError, StoredResponse
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[2]
 LAYER = 24
 

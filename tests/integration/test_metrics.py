@@ -48,7 +48,7 @@ def scraped(port: int, name: str) -> dict[str, float]:
     return {line[: line.rindex("}")]: float(line.split("}")[-1]) for line in found}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_every_figure_of_a_replica_can_be_scraped() -> None:
     port = free_port()
     ray.init(include_dashboard=False, log_to_driver=False, _metrics_export_port=port)

@@ -188,7 +188,7 @@ def test_what_is_climbed_decides_what_is_searched_next(store: Store) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_a_real_target_s_answers_are_replayed_from_the_store_in_killed_lives(store: Store) -> None:
     chosen = validate(
         {

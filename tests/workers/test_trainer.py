@@ -191,9 +191,9 @@ def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert not killed.exists()
-    output, _ = start(killed, "resume").communicate(timeout=200)
+    output, _ = start(killed, "resume").communicate(timeout=600)
     assert output.splitlines()[-1] == "True 2", output
-    start(whole, "new").communicate(timeout=200)
+    start(whole, "new").communicate(timeout=600)
     from safetensors.torch import load_file
 
     a, b = (load_file(out / "adapter_model.safetensors") for out in (killed, whole))
