@@ -135,8 +135,7 @@ def readers(n: int, evaluations: int) -> dict[str, Any]:
                 port = 18765 + turn
                 words = ["ui", "--port", str(port), "--read-only", "--db", url]
                 server = subprocess.Popen([sys.executable, "-m", "evo.cli", *words])
-                with contextlib.suppress(Exception):
-                    _until(lambda p=port: httpx.get(f"http://127.0.0.1:{p}/").status_code == 200)
+                _until_it_answers(f"http://127.0.0.1:{port}/")
 
                 def ask(port: int, stop: threading.Event) -> None:
                     nonlocal slowest, errors, read
@@ -179,13 +178,16 @@ def readers(n: int, evaluations: int) -> dict[str, Any]:
     }
 
 
-def _until(ready: Callable[[], bool], patience_s: float = 60.0) -> None:
+def _until_it_answers(address: str, patience_s: float = 60.0) -> None:
+    import httpx
+
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            if ready():
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(address).status_code == 200:
                 return
         time.sleep(0.2)
+    raise TimeoutError(f"{address} did not answer for {patience_s:.0f} s")
 
 
 def main() -> None:

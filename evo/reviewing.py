@@ -1,6 +1,6 @@
 """What is left to label in a run for one person: prompts, the most refused first, and responses to them.
 
-An edge over the store, shared by `evocliff review` and the web page.
+An edge over the store, for the web page; the keys are those of `evocliff review` too.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from fitness.types import Safety
 from workers import local_models
 from workers.embedders import SentenceTransformerEmbedder
 from workers.interface import ConfigError
-from workers.trainer import Example, Recipe, Trained, train
+from workers.trainer import Example, Method, Recipe, Trained, train
 
 REPORT = "mitigation.json"
 # What is measured must not be as near as this (cosine) to what is trained on.
@@ -42,7 +42,8 @@ NEAR = 0.9
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do. `run`: a search whose finds are learned from, and whose held-out finds are measured;
-    `data`: rows to learn from instead. `tokens`: what answers begin with. `writer`: a model whose answers are learned, where it gives one;
+    `data`: rows to learn from instead. `tokens`: what answers begin with. `writer`: a model whose answers
+    are learned, where it gives one;
     else the target's own. `margin`: points by which refusal of harmful requests may fall; `measure`: prompts of each set to measure with, evenly drawn;
     None: all."""
 
@@ -99,6 +100,10 @@ def mitigate(
     """
     if plan.out.exists() and not (plan.resume and not (plan.out / REPORT).exists()):
         raise ConfigError(f"--out {plan.out}: exists already; name a new folder")
+    if plan.tokens is not Tokens.NONE and plan.recipe.method is not Method.SFT:
+        raise ConfigError(
+            f"--tokens {plan.tokens}: new tokens are learned by --method sft, not by {plan.recipe.method}"
+        )
     kept = data.kept(plan.keep)
     model = local_models.resolve(str(plan.target["model"]))
     if plan.target.get("adapter"):

@@ -16,7 +16,7 @@ from evo.mitigation import data
 from evo.mitigation.data import Tokens
 from evo.types import normalise
 from workers.interface import ConfigError
-from workers.trainer import Example
+from workers.trainer import Example, Method, Recipe
 
 REPAIRED = [Example(f"harmless {i}", "Yes.", "No.") for i in range(10)]
 KEPT = [data.Kept(f"harmful {i}", "I can't.") for i in range(30)]
@@ -103,3 +103,11 @@ def test_who_can_hold_out_little_is_told_why() -> None:
     assert told is not None
     assert told.startswith("only 14 of 725 finds could be held out, 30% were wished")
     assert mitigation._too_few_held_out(replace(plan, run=None), 100, 0) is None
+
+
+def test_tokens_go_with_sft_and_that_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+    plan = mitigation.Plan(
+        {"model": "m"}, tmp_path / "out", "sqlite:///none.db", run="r", tokens=Tokens.SINGLE
+    )
+    with pytest.raises(ConfigError, match="learned by --method sft, not by dpo"):
+        mitigation.mitigate(replace(plan, recipe=Recipe(Method.DPO)))
