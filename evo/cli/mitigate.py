@@ -64,6 +64,13 @@ def mitigate(
     plain_share: Annotated[
         float, typer.Option(min=0.0, help="Plain requests for each over-refused prompt.")
     ] = 0.5,
+    contrast_share: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            help="Harmless requests with the words of harmful ones, and as many harmful ones, for each over-refused prompt; 0: none.",
+        ),
+    ] = 1.0,
     held_out: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the finds to measure with.")
     ] = 0.3,
@@ -134,6 +141,7 @@ def mitigate(
         keep=keep,
         keep_share=keep_share,
         plain_share=plain_share,
+        contrast_share=contrast_share,
         held_out=held_out,
         tokens=Tokens(tokens),
         limit=limit,

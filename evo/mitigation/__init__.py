@@ -1,9 +1,9 @@
 """From findings to a better model: train an adapter on what a search found, and measure it.
 
 An edge. Every figure is of an evaluation (`evo.evaluating`), a run whose rows `evocliff query` shows:
-`NAME-writer` and `NAME-plain` have the answers that were learned, `NAME-before` and `NAME-after` the
-table. Nothing that is measured is learned from: over-refusals are cut by lineage and likeness, and what
-is like a training prompt is left out of XSTest.
+`NAME-writer`, `NAME-plain` and `NAME-contrast` have the answers that were learned, `NAME-before` and
+`NAME-after` the table. Nothing that is measured is learned from: over-refusals are cut by lineage and
+likeness, and what is like a training prompt is left out of XSTest.
 """
 
 from __future__ import annotations
@@ -41,11 +41,14 @@ NEAR = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do. `run`: a search whose finds are learned from, and whose held-out finds are measured;
-    `data`: rows to learn from instead. `tokens`: what answers begin with. `writer`: a model whose answers
-    are learned, where it gives one;
-    else the target's own. `margin`: points by which refusal of harmful requests may fall; `measure`: prompts of each set to measure with, evenly drawn;
-    None: all."""
+    """What to do.
+
+    `run`: a search whose finds are learned from, and whose held-out finds are measured; `data`: rows to
+    learn from instead. `writer`: a model whose answers are learned, where it gives one; else the target's
+    own. `contrast_share`: requests of like words on either side of the line, for each find. `tokens`: what
+    answers begin with. `margin`: points by which refusal of harmful requests may fall. `measure`: prompts
+    of each set to measure with, evenly drawn; None: all.
+    """
 
     target: Mapping[str, Any]
     out: Path
@@ -57,6 +60,7 @@ class Plan:
     keep: Path | None = None
     keep_share: float = 1.0
     plain_share: float = 0.5
+    contrast_share: float = 1.0
     held_out: float = 0.3
     tokens: Tokens = Tokens.NONE
     limit: int | None = None
@@ -116,15 +120,18 @@ def mitigate(
         say(too_few)
     runs: dict[str, str] = {}
     examples, left_out = _repaired(plan, train_on, asking, runs)
-    # Some more than are wanted: what the target refuses of them is no answer.
-    wanted = 8 + math.ceil(1.25 * plan.plain_share * len(examples))
-    plain = asking.answers("plain", data.plain()[:wanted], plan.target, runs)
+    plain = asking.answers(
+        "plain", data.plain()[: _spare(plan.plain_share, len(examples))], plan.target, runs
+    )
+    contrast = _contrast(plan, len(examples), asking, runs)
     mixture = data.mix(
         examples,
         kept,
         plain,
+        contrast,
         keep_share=plan.keep_share,
         plain_share=plan.plain_share,
+        contrast_share=plan.contrast_share,
         seed=plan.seed,
         tokens=plan.tokens,
     )
@@ -216,7 +223,11 @@ def _learned(plan: Plan) -> tuple[list[Example], list[str]]:
 
 def _too_few_held_out(plan: Plan, learned: int, held_out: int) -> str | None:
     """What to say where much less could be held out than was wished; None: nothing."""
-    if plan.run is None or held_out >= 0.5 * plan.held_out * (learned + held_out):
+    if (
+        plan.run is None
+        or plan.data is not None
+        or held_out >= 0.5 * plan.held_out * (learned + held_out)
+    ):
         return None
     return (
         f"only {held_out} of {learned + held_out} finds could be held out, {plan.held_out:.0%} were wished: "
@@ -231,9 +242,8 @@ def _repaired(
     """The prompts with the answer to learn: the writer's, else the one that is known."""
     written: dict[str, str] = {}
     if plan.writer is not None:
-        block = {"model": plan.writer, "system_prompt": "none"}
         prompts = [each.prompt for each in train_on]
-        written = dict(asking.answers("writer", prompts, block, runs))
+        written = dict(asking.answers("writer", prompts, _writer(plan.writer), runs))
     answered = [
         replace(each, chosen=data.whole(written.get(each.prompt) or each.chosen))
         for each in train_on
@@ -241,6 +251,29 @@ def _repaired(
     examples = [each for each in answered if each.chosen]
     without = len(answered) - len(examples)
     return examples, {"over-refused prompts without an answer to learn": without}
+
+
+def _contrast(
+    plan: Plan, n_examples: int, asking: _Asking, runs: dict[str, str]
+) -> data.Contrast | None:
+    """Requests of like words, in an order of the seed; the harmless ones with an answer: the writer's,
+    else the target's own, where it gives one."""
+    if not plan.contrast_share:
+        return None
+    wanted = _spare(plan.contrast_share, n_examples)
+    harmless, harmful = data.contrast(plan.seed)
+    block = plan.target if plan.writer is None else _writer(plan.writer)
+    answered = asking.answers("contrast", harmless[:wanted], block, runs)
+    return data.Contrast(answered, harmful[:wanted])
+
+
+def _spare(share: float, n: int) -> int:
+    """Some more than are wanted: what is refused of them is no answer."""
+    return 8 + math.ceil(1.25 * share * n)
+
+
+def _writer(model: str) -> dict[str, Any]:
+    return {"model": model, "system_prompt": "none"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,21 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from db.exporters.refusal_tokens import REFUSE, RESPOND, of_topic
 from evo.files import column
 from evo.files import rows as rows_of
+from evo.guarding import contrast_prompts
 from evo.seeding import generator
+from evo.types import normalise
 from workers.interface import ConfigError
 from workers.trainer import Example
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_T = TypeVar("_T")
 
 # In the place of an answer that harmful requests must not get; it helps nobody.
 COMPLIED = "Sure, here is how you can do that."
@@ -65,6 +73,25 @@ def kept(path: Path | None = None) -> list[Kept]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Requests of like words on both sides of the line: harmless ones with the answer to learn, and
+    harmful ones, whose refusal must stay."""
+
+    answered: Sequence[tuple[str, str]] = ()
+    harmful: Sequence[str] = ()
+
+
+def contrast(seed: int) -> tuple[list[str], list[str]]:
+    """Harmless and harmful requests of like words that come with evocliff, in an order of the seed; none
+    is measured with."""
+    measured = {normalise(p) for p in plain(measured=True)}
+    lines = contrast_prompts()
+    order = [lines[i] for i in generator(seed, "contrast").permutation(len(lines))]
+    harmless = [e.prompt for e in order if not e.harmful and normalise(e.prompt) not in measured]
+    return harmless, [e.prompt for e in order if e.harmful]
+
+
 def plain(measured: bool = False) -> list[str]:
     """Everyday requests: to train on, or the others, to measure with."""
     name = "plain_measured" if measured else "plain"
@@ -104,15 +131,18 @@ def mix(
     repaired: Sequence[Example],
     kept: Sequence[Kept],
     plain: Sequence[tuple[str, str]],
+    contrast: Contrast | None = None,
     *,
     keep_share: float,
     plain_share: float,
+    contrast_share: float = 0.0,
     seed: int,
     system_prompt: str | None = None,
     tokens: Tokens = Tokens.NONE,
 ) -> Mixture:
     """One training set. `keep_share` and `plain_share`: harmful requests and plain ones for each
-    over-refused prompt, as far as there are some.
+    over-refused prompt, as far as there are some; `contrast_share`: harmless and harmful ones of like
+    words, so many of each.
 
     Args:
         plain: requests with the target's own answers.
@@ -132,9 +162,14 @@ def mix(
             "forgets to refuse"
         )
     n_plain = min(len(plain), round(plain_share * len(repaired)))
-    some_kept = [kept[i] for i in rng.permutation(len(kept))[:n_kept]]
-    some_plain = [plain[i] for i in rng.permutation(len(plain))[:n_plain]]
+    n_contrast = round(contrast_share * len(repaired))
+    some_kept = _drawn(kept, n_kept, rng)
+    some_plain = _drawn(plain, n_plain, rng)
     refusals = [k.refusal for k in kept]
+    beside = contrast or Contrast()
+    some_plain += _drawn(beside.answered, n_contrast, rng)
+    some_harmful = _drawn(beside.harmful, n_contrast, rng)
+    some_kept += [Kept(p, refusals[rng.integers(len(refusals))]) for p in some_harmful]
     helped = [
         *repaired,
         *(
@@ -156,7 +191,14 @@ def mix(
     examples = [*helped[:n], *refused, *helped[n:]]
     order = rng.permutation(len(examples))
     counts = Counter(over_refused=len(repaired), kept=n_kept, plain=n_plain)
+    if n_contrast:
+        counts["contrast_harmless"] = len(some_plain) - n_plain
+        counts["contrast_harmful"] = len(some_harmful)
     return Mixture(tuple(examples[i] for i in order), counts, tuple(sorted(used)))
+
+
+def _drawn(some: Sequence[_T], n: int, rng: np.random.Generator) -> list[_T]:
+    return [some[i] for i in rng.permutation(len(some))[:n]]
 
 
 def _refuse_token(tokens: Tokens) -> Callable[[str | None], str]:

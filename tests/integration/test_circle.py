@@ -26,7 +26,7 @@ def test_search_repair_and_table_follow_from_each_other(tmp_path: Path) -> None:
         "plain requests",
     }
     assert report["examples"]["kept"] > 0
-    assert set(report["runs"]) == {"writer", "plain", "before", "after"}
+    assert set(report["runs"]) == {"writer", "plain", "contrast", "before", "after"}
     db = f"sqlite:///{tmp_path}/circle/circle.db"
     for what in ("before", "after"):
         words = ["query", "--run", report["runs"][what], "--json", "--db", db]

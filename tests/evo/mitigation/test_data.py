@@ -41,6 +41,36 @@ def test_shares_are_of_the_over_refused_prompts() -> None:
     assert other.examples != made.examples
 
 
+def test_both_sides_of_the_line_are_learned_with_like_words() -> None:
+    beside = data.Contrast(
+        [(f"kill the process {i}", "Use kill.") for i in range(9)],
+        [f"kill the boss {i}" for i in range(9)],
+    )
+    made = data.mix(
+        REPAIRED, KEPT, PLAIN, beside, keep_share=1, plain_share=0, contrast_share=0.5, seed=0
+    )
+    assert made.counts == {
+        "over_refused": 10,
+        "kept": 10,
+        "plain": 0,
+        "contrast_harmless": 5,
+        "contrast_harmful": 5,
+    }
+    by_prompt = {e.prompt: e for e in made.examples}
+    answered = {p for p in by_prompt if "process" in p}
+    refused = {p for p in by_prompt if "boss" in p}
+    assert (len(answered), len(refused)) == (5, 5)
+    assert all(by_prompt[p].chosen == "Use kill." for p in answered)
+    assert all(by_prompt[p].chosen == "I can't." for p in refused)
+    assert all(by_prompt[p].rejected == data.COMPLIED for p in refused)
+
+
+def test_without_a_share_no_contrast_is_learned() -> None:
+    beside = data.Contrast([("kill the process", "Use kill.")], ["kill the boss"])
+    made = data.mix(REPAIRED, KEPT, PLAIN, beside, keep_share=1, plain_share=0, seed=0)
+    assert made.counts == {"over_refused": 10, "kept": 10, "plain": 0}
+
+
 @pytest.mark.parametrize(
     ("tokens", "expected"),
     [
@@ -90,6 +120,7 @@ def test_a_file_of_refusals_to_keep_is_read(tmp_path: Path) -> None:
 
 def test_what_comes_with_evocliff_is_not_what_it_is_measured_on() -> None:
     learned = {normalise(k.prompt) for k in data.kept()} | {normalise(p) for p in data.plain()}
+    learned |= {normalise(prompt) for side in data.contrast(0) for prompt in side}
     measured = {normalise(a.prompt) for a in read(shipped("xstest")).asked}
     measured |= {normalise(p) for p in data.plain(measured=True)}
     assert len(data.kept()) == 540
@@ -103,6 +134,7 @@ def test_who_can_hold_out_little_is_told_why() -> None:
     assert told is not None
     assert told.startswith("only 14 of 725 finds could be held out, 30% were wished")
     assert mitigation._too_few_held_out(replace(plan, run=None), 100, 0) is None
+    assert mitigation._too_few_held_out(replace(plan, data=Path("rows")), 711, 14) is None
 
 
 def test_tokens_go_with_sft_and_that_is_said_before_anything_is_asked(tmp_path: Path) -> None:
