@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, select
 
 from db import lookup
+from db.lookup import of_any_target
 from db.models import (
     BoundaryPair,
     Evaluation,
@@ -85,12 +86,17 @@ def _evaluations(connection: Connection, prompt_id: str) -> list[dict[str, Any]]
 
 def _samples(connection: Connection, prompt_id: str) -> list[dict[str, Any]]:
     verdicts: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    statement = select(Verdict.__table__).order_by(Verdict.judge, Verdict.version)
+    statement = (
+        select(Verdict.__table__)
+        .where(of_any_target(Verdict.target_id))
+        .order_by(Verdict.judge, Verdict.version)
+    )
     for row in _all(connection, statement, Verdict.prompt_id, prompt_id):
         verdicts[row["target_id"], row["sample_index"]].append(row)
     statement = (
         select(Sample.__table__, Target.model, Target.system_prompt, Target.surface)
         .join(Target, Target.target_id == Sample.target_id)
+        .where(of_any_target(Sample.target_id))
         .order_by(Sample.target_id, Sample.sample_index)
         .limit(SAMPLES)
     )

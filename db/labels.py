@@ -16,9 +16,10 @@ from sqlalchemy import Connection, delete, select
 from db import disagree, safety, summaries
 from db import found as finding
 from db.found import Found
+from db.lookup import of_any_target
 from db.models import GateDecision, Prompt, Sample, Verdict, utc_now
 from db.rows import chunks, insert_new
-from db.safety import HUMAN
+from db.safety import HUMAN, is_of_people
 from fitness.types import JudgedSample, Safety
 from workers.interface import ConfigError
 
@@ -131,10 +132,16 @@ def by(store: Store, annotator: str) -> set[tuple[str, str | None, int | None]]:
     who = HUMAN + annotator
     v = Verdict
     with store.reading() as connection:
-        prompts = connection.scalars(select(GateDecision.prompt_id).where(GateDecision.gate == who))
+        prompts = connection.scalars(
+            select(GateDecision.prompt_id).where(
+                is_of_people(GateDecision.gate), GateDecision.gate == who
+            )
+        )
         found: set[tuple[str, str | None, int | None]] = {(p, None, None) for p in prompts}
         rows = connection.execute(
-            select(v.prompt_id, v.target_id, v.sample_index).where(v.judge == who)
+            select(v.prompt_id, v.target_id, v.sample_index).where(
+                is_of_people(v.judge), v.judge == who
+            )
         )
         return found | {(r[0], r[1], r[2]) for r in rows}
 
@@ -163,7 +170,7 @@ def _prompt_labels(connection: Connection) -> Iterator[dict[str, Any]]:
     rows = connection.execute(
         select(GateDecision.__table__, Prompt.text)
         .join(Prompt, Prompt.prompt_id == GateDecision.prompt_id)
-        .where(GateDecision.gate.startswith(HUMAN))
+        .where(is_of_people(GateDecision.gate))
     )
     for r in rows:
         values = (r.gate.removeprefix(HUMAN), r.outcome, r.prompt_id, None, None, r.text, None)
@@ -180,7 +187,7 @@ def _response_labels(connection: Connection) -> Iterator[dict[str, Any]]:
             & (Sample.sample_index == Verdict.sample_index),
         )
         .join(Prompt, Prompt.prompt_id == Verdict.prompt_id)
-        .where(Verdict.judge.startswith(HUMAN))
+        .where(is_of_people(Verdict.judge))
     )
     for r in rows:
         label = REFUSAL if r.p_refusal >= 0.5 else ANSWER
@@ -199,7 +206,7 @@ def _require_known(connection: Connection, labels: Sequence[Label]) -> None:
             tuple(row)
             for row in connection.execute(
                 select(Sample.target_id, Sample.prompt_id, Sample.sample_index).where(
-                    Sample.prompt_id.in_(chunk)
+                    of_any_target(Sample.target_id), Sample.prompt_id.in_(chunk)
                 )
             )
         }

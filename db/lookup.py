@@ -8,8 +8,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from db.models import Prompt, Run, Target
 from evo.types import FAMILIES, TACTIC, Strategy
@@ -53,6 +54,13 @@ def find_targets(connection: Connection, target: str, option: str = "--target") 
         raise ConfigError(f"{option} {target}: no run has asked this model; {hint}")
     if not by_model and len(begins) > 1:
         raise ConfigError(f"{option} {target}: {len(begins)} target ids begin so; give more of it")
+    return found
+
+
+def of_any_target(column: Any) -> ColumnElement[bool]:
+    """True of every row. Keys begin with the target, so a statement that asks for a prompt alone reads the
+    whole table; with this it looks once for each target."""
+    found: ColumnElement[bool] = column.in_(select(Target.target_id))
     return found
 
 

@@ -43,6 +43,12 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=_NAMES)
 
 
+def _of_people(table: str, column: str) -> Index:
+    """Of the rows that bear a person's name: few among millions. `db.safety.is_of_people` asks for it."""
+    rows = sql(f"substr({column}, 1, 6) = 'human:'")
+    return Index(f"ix_{table}_people", column, sqlite_where=rows, postgresql_where=rows)
+
+
 class Target(Base):
     """The model under test; see `fitness.types.Target` for what makes two of them differ."""
 
@@ -328,6 +334,7 @@ class Verdict(Base):
             ["samples.target_id", "samples.prompt_id", "samples.sample_index"],
         ),
         CheckConstraint("(p_refusal IS NULL) <> (unscored_reason IS NULL)", "scored_or_not"),
+        _of_people("verdicts", "judge"),
     )
 
     target_id: Mapped[str] = mapped_column(String(16), primary_key=True)
@@ -442,6 +449,7 @@ class GateDecision(Base):
     __tablename__ = "gate_decisions"
     __table_args__ = (
         CheckConstraint("outcome IN ('harmless', 'controversial', 'harmful')", "outcome"),
+        _of_people("gate_decisions", "gate"),
     )
 
     prompt_id: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_id"), primary_key=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, select
 
 from db import disagree, found, lookup
+from db.lookup import of_any_target
 from db.models import Disagreement, Evaluation, Prompt, Sample, Verdict
 from db.rows import chunks, insert_new, verdict_row
 from db.values import verdict_of
@@ -114,7 +115,7 @@ def disagreements(store: Store, run: str) -> list[dict[str, Any]]:
                 )
                 .join(Prompt, Prompt.prompt_id == Sample.prompt_id)
                 .join(v, and_(_same_sample(v), v.p_refusal.is_not(None)))
-                .where(Sample.prompt_id.in_(chunk))
+                .where(of_any_target(Sample.target_id), Sample.prompt_id.in_(chunk))
                 .order_by(v.judge, v.version)
             )
             for row in rows:

@@ -52,7 +52,7 @@ from db.models import (
     Untraced,
     Verdict,
 )
-from db.safety import HUMAN
+from db.safety import is_of_people
 from workers.interface import ConfigError
 
 _DAYS = re.compile(r"(\d+) days?")
@@ -158,6 +158,6 @@ def _rested_on() -> Any:
         select(BoundaryPair.refused_prompt_id),
         select(BoundaryPair.answered_prompt_id),
         select(Cliff.prompt_id),
-        select(GateDecision.prompt_id).where(GateDecision.gate.startswith(HUMAN)),
-        select(Verdict.prompt_id).where(Verdict.judge.startswith(HUMAN)),
+        select(GateDecision.prompt_id).where(is_of_people(GateDecision.gate)),
+        select(Verdict.prompt_id).where(is_of_people(Verdict.judge)),
     )

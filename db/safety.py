@@ -10,7 +10,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from db.bulk import execute_rows
 from db.models import Evaluation, Proposal, Run
@@ -23,6 +32,13 @@ from fitness.types import Safety
 HUMAN = "human:"
 
 Decision = fitness_types.GateDecision
+
+
+def is_of_people(name: Any) -> ColumnElement[bool]:
+    """Whether the column `judge` or `gate` names a person. Spelled as the index spells it."""
+    begins = func.substr(name, literal_column("1"), literal_column(str(len(HUMAN))))
+    found: ColumnElement[bool] = begins == literal_column(f"'{HUMAN}'")
+    return found
 
 
 def own_decisions(

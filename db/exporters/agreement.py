@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, func, not_, select
 from sqlalchemy.orm import aliased
 
 from db.models import GateDecision, Verdict
-from db.safety import HUMAN
+from db.safety import is_of_people
 
 
 class Agreement(NamedTuple):
@@ -82,7 +82,7 @@ def _counted(
 ) -> Iterable[tuple[str, str, bool, bool, int]]:
     statement = (
         joined.add_columns(name, version, said.label("said"), truth.label("truth"), func.count())
-        .where(person.startswith(HUMAN), not_(name.startswith(HUMAN)))
+        .where(is_of_people(person), not_(is_of_people(name)))
         .group_by(name, version, said, truth)
         .order_by(name, version)
     )

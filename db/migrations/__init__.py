@@ -16,7 +16,7 @@ from workers.interface import StoreError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0015"
+HEAD = "0016"
 VERSION_TABLE = "evocliff_schema"
 # What a database makes for itself, outside the models.
 _OWN = ("prompt_text", "near_vectors", "ix_near_vectors")
