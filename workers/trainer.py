@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -46,18 +47,18 @@ class Example:
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How to train. `learning_rate` None: the method's own; `beta`: of DPO and KTO. `save_steps`:
-    optimiser steps between checkpoints. `from_layer`: blocks below it stay as they are, which spares
-    them the way back. `new_tokens` are added to the vocabulary and trained whole; the adapter's folder
+    optimiser steps between checkpoints. `modules`: names of linear layers; none: all that a block has. `from_layer`: blocks
+    below it stay as they are, which spares them the way back; None: the lowest third. `new_tokens` are added to the vocabulary and trained whole; the adapter's folder
     then holds the tokenizer too."""
 
     method: Method = Method.SFT
     epochs: float = 3.0
     batch: int = 8
     learning_rate: float | None = None
-    rank: int = 8
-    alpha: int = 16
-    modules: tuple[str, ...] = ("q_proj", "v_proj")
-    from_layer: int = 0
+    rank: int = 16
+    alpha: int = 32
+    modules: tuple[str, ...] = ()
+    from_layer: int | None = None
     beta: float = 0.1
     max_tokens: int = 256  # of prompt and answer together; longer rows are left out and counted
     seed: int = 0
@@ -66,7 +67,7 @@ class Recipe:
 
     @property
     def rate(self) -> float:
-        own = {Method.SFT: 1e-3, Method.DPO: 5e-4, Method.KTO: 5e-4}
+        own = {Method.SFT: 5e-4, Method.DPO: 2e-4, Method.KTO: 2e-4}
         return own[self.method] if self.learning_rate is None else self.learning_rate
 
 
@@ -193,6 +194,18 @@ def _with_new_tokens(
     }
 
 
+def _linear_layers(model: Any) -> list[str]:
+    """Names of the linear layers in the numbered blocks."""
+    import torch
+
+    found = (
+        name.rsplit(".", 1)[1]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and re.search(r"\.\d+\.", name)
+    )
+    return sorted(set(found))
+
+
 def _are_numbers(model: Any) -> bool:
     """Whether all trained weights are; the last step is followed by no loss that would tell."""
     return all(bool(w.isfinite().all()) for w in model.parameters() if w.requires_grad)
@@ -257,11 +270,12 @@ def _trainer(
     if not rows:
         raise ConfigError("no example is left to train on")
     n_layers = loaded.config.get_text_config().num_hidden_layers
+    from_layer = n_layers // 3 if recipe.from_layer is None else recipe.from_layer
     lora = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
-        target_modules=list(recipe.modules),
-        layers_to_transform=list(range(recipe.from_layer, n_layers)) if recipe.from_layer else None,
+        target_modules=list(recipe.modules) or _linear_layers(loaded),
+        layers_to_transform=list(range(from_layer, n_layers)) if from_layer else None,
         task_type="CAUSAL_LM",
         trainable_token_indices=new_rows,
     )

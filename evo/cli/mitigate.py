@@ -94,7 +94,7 @@ def mitigate(
     lr: Annotated[
         float | None, typer.Option("--lr", help="Learning rate; default: the method's own.")
     ] = None,
-    rank: Annotated[int, typer.Option(min=1, help="Of the LoRA.")] = 8,
+    rank: Annotated[int, typer.Option(min=1, help="Of the LoRA.")] = 16,
     beta: Annotated[float, typer.Option(min=0.0, help="Of dpo and kto.")] = 0.1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     resume: Annotated[

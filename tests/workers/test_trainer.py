@@ -61,6 +61,24 @@ def test_rows_are_what_each_trainer_reads() -> None:
     assert trainer._rows([Example("How?", "So.")], Method.DPO) == []
 
 
+def test_every_linear_layer_of_a_block_is_trained_and_the_head_is_not() -> None:
+    from torch import nn
+
+    def block() -> nn.Module:
+        return nn.ModuleDict(
+            {"attention": nn.ModuleDict({"query": nn.Linear(2, 2)}), "up": nn.Linear(2, 2)}
+        )
+
+    model = nn.ModuleDict(
+        {
+            "layers": nn.ModuleList([block(), block()]),
+            "norm": nn.LayerNorm(2),
+            "head": nn.Linear(2, 9),
+        }
+    )
+    assert trainer._linear_layers(model) == ["query", "up"]
+
+
 @pytest.fixture(scope="module")
 def model() -> str:
     from workers import local_models
@@ -81,6 +99,9 @@ def test_every_method_moves_the_model_towards_what_is_wanted(
         model, EXAMPLES[:6], recipe, tmp_path / "adapter", told=lambda *step: told.append(step)
     )
     assert (made.examples, made.too_long, made.resumed) == (6, 0, False)
+    adapted = json.loads((made.adapter / "adapter_config.json").read_text())
+    assert len(adapted["target_modules"]) == 7
+    assert adapted["layers_to_transform"] == list(range(20, 30))
     assert [step for step, _, _ in told] == list(range(1, made.steps + 1))
     # The rate warms up from nothing: what step 1 learns is seen in the loss of step 3 at the earliest.
     assert made.steps >= 3
