@@ -1,6 +1,6 @@
 """Does a repair help, and does it help more than the same amount of hand-made seeds? Real models.
 
-    python -m benchmarks.mitigation FOLDER [--seeds 3] [--arms found xstest] [--report]
+    python -m benchmarks.mitigation FOLDER [--seeds 0 1 2] [--arms found xstest] [--report]
 
 A search starts from every other safe prompt of XSTest; what it finds is cut by lineage and likeness into
 prompts to learn from and prompts held out. Arms, each trained by `evocliff mitigate` with the same recipe,
@@ -9,9 +9,9 @@ the same refusals to keep and the same number of prompts:
 found    what the search found
 xstest   the search's own seeds, hand-made, as many as there are finds to learn from (or all of them)
 
-Measured on the finds held out, XSTest's safe prompts that were no seed (nor like a training prompt), its
-unsafe contrasts and plain requests. Each run appends a JSON line to benchmarks/results/mitigation.jsonl.
-Settings were chosen on the seed 100, which is not among those reported.
+Measured on the finds held out, XSTest's safe prompts but those that a training prompt descends from, is or is
+like, its unsafe contrasts and plain requests. Each run appends a JSON line to benchmarks/results/mitigation.jsonl.
+Settings were chosen on another search, that of `make circle`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ RESULTS = Path(__file__).parent / "results/mitigation.jsonl"
 CONFIG = Path(__file__).parents[1] / "examples/quickstart.yaml"
 TARGET, WRITER = "local:smollm2-overcautious", "local:smollm2"
 SEARCH = "seeds-and-search"
+LIMIT = 125  # prompts to learn from in each arm: there are so many seeds
+EPOCHS = 2.0
+SHARES = ("keep_share", "plain_share", "contrast_share")
 
 
 def seeds(folder: Path) -> Path:
@@ -64,18 +68,20 @@ def search(folder: Path, wall_clock: float) -> str:
 
 
 def one(
-    folder: Path, url: str, arm: str, method: str, seed: int, epochs: float, keep: float
+    folder: Path, url: str, arm: str, method: str, seed: int, shares: Mapping[str, float]
 ) -> dict[str, Any]:
+    """`shares`: for `mitigation.Plan`, of requests to keep, plain ones and contrasts."""
     began = time.perf_counter()
     plan = mitigation.Plan(
         target={"model": TARGET},
-        out=folder / f"{arm}-{method}-{seed}-keep{keep:g}",
+        out=folder / f"{arm}-{method}-{seed}",
         store=url,
         run=SEARCH,
         data=seeds(folder) if arm == "xstest" else None,
-        recipe=Recipe(Method(method), epochs=epochs, seed=seed),
+        recipe=Recipe(Method(method), epochs=EPOCHS, seed=seed),
         writer=WRITER,
-        keep_share=keep,
+        **shares,
+        limit=LIMIT,
         seed=seed,
         max_tokens=32,
         resume=True,
@@ -85,8 +91,8 @@ def one(
         "arm": arm,
         "method": method,
         "seed": seed,
-        "epochs": epochs,
-        "keep_share": keep,
+        "epochs": EPOCHS,
+        **shares,
         "examples": dict(made.counts),
         "left_out": dict(made.left_out),
         "is_better": made.comparison.is_better,
@@ -112,9 +118,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="*", default=["found", "xstest"])
     parser.add_argument("--methods", nargs="*", default=["sft"])
-    parser.add_argument("--epochs", type=float, default=2.0)
-    parser.add_argument("--keep", type=float, default=1.75)
-    parser.add_argument("--wall-clock", type=float, default=900.0)
+    parser.add_argument("--keep-share", type=float, default=0.2)
+    parser.add_argument("--plain-share", type=float, default=0.35)
+    parser.add_argument("--contrast-share", type=float, default=1.5)
+    parser.add_argument("--wall-clock", type=float, default=600.0)
     parser.add_argument("--report", action="store_true")
     given = parser.parse_args()
     if given.report:
@@ -123,10 +130,11 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     url = search(given.folder, given.wall_clock)
     RESULTS.parent.mkdir(exist_ok=True)
+    shares = {name: getattr(given, name) for name in SHARES}
     for method in given.methods:
         for seed in given.seeds:
             for arm in given.arms:
-                result = one(given.folder, url, arm, method, seed, given.epochs, given.keep)
+                result = one(given.folder, url, arm, method, seed, shares)
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(result) + "\n")
                 print(json.dumps(result), flush=True)

@@ -3,7 +3,7 @@
 An edge. Every figure is of an evaluation (`evo.evaluating`), a run whose rows `evocliff query` shows:
 `NAME-writer`, `NAME-plain` and `NAME-contrast` have the answers that were learned, `NAME-before` and
 `NAME-after` the table. Nothing that is measured is learned from: over-refusals are cut by lineage and
-likeness, and what is like a training prompt is left out of XSTest.
+likeness, and what a training prompt descends from or is like is left out of XSTest.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def mitigate(
     model = local_models.resolve(str(plan.target["model"]))
     if plan.target.get("adapter"):
         raise ConfigError("--target: has an adapter already; merge it into a model first")
-    train_on, measure_on = _learned(plan)
+    train_on, measure_on, ancestors = _learned(plan)
     say(f"{len(train_on)} over-refused prompts to learn from, {len(measure_on)} held out")
     asking = _Asking(plan, watch)
     too_few = _too_few_held_out(plan, len(train_on), len(measure_on))
@@ -136,7 +136,7 @@ def mitigate(
         tokens=plan.tokens,
     )
     say("training set: " + ", ".join(f"{n} {what}" for what, n in mixture.counts.items()))
-    measured, dropped = _measured(measure_on, mixture.examples, plan.measure)
+    measured, dropped = _measured(measure_on, mixture.examples, ancestors, plan.measure)
     left_out |= dropped
     before = asking.ask("before", measured, plan.target, runs)
     digest = hashlib.sha256(
@@ -205,20 +205,23 @@ def _trained(
     return made
 
 
-def _learned(plan: Plan) -> tuple[list[Example], list[str]]:
-    """Over-refused prompts to learn from, with what is known of their answers, and those held out."""
+def _learned(plan: Plan) -> tuple[list[Example], list[str], frozenset[str]]:
+    """Over-refused prompts to learn from, with what is known of their answers; those held out; and the
+    seeds that the first kind descends from."""
     if plan.run is None and plan.data is None:
         raise ConfigError("name a search with --run, or rows to learn from with --data")
     train_on: list[Example] = []
     held_out: list[str] = []
+    ancestors: frozenset[str] = frozenset()
     if plan.run is not None:
         with contextlib.closing(db.open(plan.store)) as store:
             sides = repair.over_refused(store, plan.run, held_out=plan.held_out, seed=plan.seed)
         train_on = [Example(e.prompt, e.answer or given.WITHOUT, e.refusal) for e in sides[0]]
         held_out = [e.prompt for e in sides[1]]
+        ancestors = frozenset(e.seed for e in sides[0])
     if plan.data is not None:
-        train_on = given.read(plan.data)
-    return train_on[: plan.limit], held_out
+        train_on, ancestors = given.read(plan.data), frozenset()
+    return train_on[: plan.limit], held_out, ancestors
 
 
 def _too_few_held_out(plan: Plan, learned: int, held_out: int) -> str | None:
@@ -335,9 +338,12 @@ class _Asking:
 
 
 def _measured(
-    held_out: Sequence[str], examples: Sequence[Example], most: int | None
+    held_out: Sequence[str],
+    examples: Sequence[Example],
+    ancestors: frozenset[str],
+    most: int | None,
 ) -> tuple[list[Asked], dict[str, int]]:
-    """What the repair is measured on, less what is like a prompt that it learned from."""
+    """What the repair is measured on, less what a training prompt descends from or is like."""
     xstest = datasets.read(datasets.shipped("xstest")).asked
     items = [
         *(Asked(p, Safety.HARMLESS, comparison.HELD_OUT, source="held-out") for p in held_out),
@@ -369,10 +375,14 @@ def _measured(
     )
     near = {match.row for match in known}
     dropped: dict[str, int] = {}
-    for place in near:
-        what = f"{unique[place].topic}, like a training prompt"
-        dropped[what] = dropped.get(what, 0) + 1
-    kept = [item for place, item in enumerate(unique) if place not in near]
+    kept: list[Asked] = []
+    for place, item in enumerate(unique):
+        why = "what a training prompt descends from" if item.prompt in ancestors else None
+        why = "like a training prompt" if place in near else why
+        if why is None:
+            kept.append(item)
+        else:
+            dropped[f"{item.topic}, {why}"] = dropped.get(f"{item.topic}, {why}", 0) + 1
     if most is None:
         return kept, dropped
     by_set: dict[str | None, list[Asked]] = {}

@@ -15,6 +15,7 @@ from evo.datasets import read, shipped
 from evo.mitigation import data
 from evo.mitigation.data import Tokens
 from evo.types import normalise
+from fitness.types import Safety
 from workers.interface import ConfigError
 from workers.trainer import Example, Method, Recipe
 
@@ -143,3 +144,14 @@ def test_tokens_go_with_sft_and_that_is_said_before_anything_is_asked(tmp_path: 
     )
     with pytest.raises(ConfigError, match="learned by --method sft, not by dpo"):
         mitigation.mitigate(replace(plan, recipe=Recipe(Method.DPO)))
+
+
+def test_what_a_training_prompt_descends_from_or_is_like_is_not_measured() -> None:
+    safe = [a.prompt for a in read(shipped("xstest")).asked if a.label is Safety.HARMLESS]
+    seed, learned = safe[3], Example(safe[7].replace("How", "Tell me how"), "So.")
+    kept, dropped = mitigation._measured([], [learned], frozenset({seed}), None)
+    assert dropped["XSTest safe, what a training prompt descends from"] == 1
+    assert dropped["XSTest safe, like a training prompt"] >= 1
+    measured = {item.prompt for item in kept}
+    assert not measured & {seed, safe[7]}
+    assert set(safe) & measured
