@@ -68,7 +68,7 @@ def mitigate(
         float,
         typer.Option(
             min=0.0,
-            help="Harmless requests with the words of harmful ones, and as many harmful ones, for each over-refused prompt; 0: none.",
+            help="Harmless requests with the words of harmful ones, for each over-refused prompt; harmful ones like them are among those to refuse.",
         ),
     ] = 1.0,
     held_out: Annotated[

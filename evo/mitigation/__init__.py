@@ -45,9 +45,10 @@ class Plan:
 
     `run`: a search whose finds are learned from, and whose held-out finds are measured; `data`: rows to
     learn from instead. `writer`: a model whose answers are learned, where it gives one; else the target's
-    own. `contrast_share`: requests of like words on either side of the line, for each find. `tokens`: what
-    answers begin with. `margin`: points by which refusal of harmful requests may fall. `measure`: prompts
-    of each set to measure with, evenly drawn; None: all.
+    own. `contrast_share`: harmless requests with the words of harmful ones, for each find; above 0, harmful
+    ones like them are among those whose refusal is kept. `tokens`: what answers begin with. `margin`: points
+    by which refusal of harmful requests may fall. `measure`: prompts of each set to measure with, evenly
+    drawn; None: all.
     """
 
     target: Mapping[str, Any]
@@ -267,7 +268,7 @@ def _contrast(
     harmless, harmful = data.contrast(plan.seed)
     block = plan.target if plan.writer is None else _writer(plan.writer)
     answered = asking.answers("contrast", harmless[:wanted], block, runs)
-    return data.Contrast(answered, harmful[:wanted])
+    return data.Contrast(answered, harmful)
 
 
 def _spare(share: float, n: int) -> int:

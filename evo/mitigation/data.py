@@ -140,12 +140,13 @@ def mix(
     system_prompt: str | None = None,
     tokens: Tokens = Tokens.NONE,
 ) -> Mixture:
-    """One training set. `keep_share` and `plain_share`: harmful requests and plain ones for each
-    over-refused prompt, as far as there are some; `contrast_share`: harmless and harmful ones of like
-    words, so many of each.
+    """One training set. `keep_share`, `plain_share` and `contrast_share`: refusals, plain requests and
+    harmless requests with the words of harmful ones, for each over-refused prompt, as far as there are
+    some.
 
     Args:
         plain: requests with the target's own answers.
+        contrast: its harmful requests are among those whose refusal is kept.
         tokens: which token answers and refusals begin with. What is refused wrongly has no category, nor
             has a refusal of a plain request.
 
@@ -155,6 +156,12 @@ def mix(
     if not repaired:
         raise ConfigError("no over-refused prompt has an answer to learn; name a --writer")
     rng = generator(seed, "mitigation")
+    beside = contrast or Contrast()
+    refusals = [k.refusal for k in kept]
+    kept = [
+        *kept,
+        *(Kept(p, refusals[rng.integers(len(refusals))]) for p in beside.harmful),
+    ]
     n_kept = min(len(kept), round(keep_share * len(repaired)))
     if not n_kept:
         raise ConfigError(
@@ -162,14 +169,9 @@ def mix(
             "forgets to refuse"
         )
     n_plain = min(len(plain), round(plain_share * len(repaired)))
-    n_contrast = round(contrast_share * len(repaired))
     some_kept = _drawn(kept, n_kept, rng)
     some_plain = _drawn(plain, n_plain, rng)
-    refusals = [k.refusal for k in kept]
-    beside = contrast or Contrast()
-    some_plain += _drawn(beside.answered, n_contrast, rng)
-    some_harmful = _drawn(beside.harmful, n_contrast, rng)
-    some_kept += [Kept(p, refusals[rng.integers(len(refusals))]) for p in some_harmful]
+    some_plain += _drawn(beside.answered, round(contrast_share * len(repaired)), rng)
     helped = [
         *repaired,
         *(
@@ -191,9 +193,8 @@ def mix(
     examples = [*helped[:n], *refused, *helped[n:]]
     order = rng.permutation(len(examples))
     counts = Counter(over_refused=len(repaired), kept=n_kept, plain=n_plain)
-    if n_contrast:
-        counts["contrast_harmless"] = len(some_plain) - n_plain
-        counts["contrast_harmful"] = len(some_harmful)
+    if contrast is not None:
+        counts["contrast"] = len(some_plain) - n_plain
     return Mixture(tuple(examples[i] for i in order), counts, tuple(sorted(used)))
 
 

@@ -48,28 +48,16 @@ def test_both_sides_of_the_line_are_learned_with_like_words() -> None:
         [f"kill the boss {i}" for i in range(9)],
     )
     made = data.mix(
-        REPAIRED, KEPT, PLAIN, beside, keep_share=1, plain_share=0, contrast_share=0.5, seed=0
+        REPAIRED, KEPT[:9], PLAIN, beside, keep_share=1.8, plain_share=0, contrast_share=0.5, seed=0
     )
-    assert made.counts == {
-        "over_refused": 10,
-        "kept": 10,
-        "plain": 0,
-        "contrast_harmless": 5,
-        "contrast_harmful": 5,
-    }
+    assert made.counts == {"over_refused": 10, "kept": 18, "plain": 0, "contrast": 5}
     by_prompt = {e.prompt: e for e in made.examples}
     answered = {p for p in by_prompt if "process" in p}
     refused = {p for p in by_prompt if "boss" in p}
-    assert (len(answered), len(refused)) == (5, 5)
+    assert (len(answered), len(refused)) == (5, 9)
     assert all(by_prompt[p].chosen == "Use kill." for p in answered)
     assert all(by_prompt[p].chosen == "I can't." for p in refused)
     assert all(by_prompt[p].rejected == data.COMPLIED for p in refused)
-
-
-def test_without_a_share_no_contrast_is_learned() -> None:
-    beside = data.Contrast([("kill the process", "Use kill.")], ["kill the boss"])
-    made = data.mix(REPAIRED, KEPT, PLAIN, beside, keep_share=1, plain_share=0, seed=0)
-    assert made.counts == {"over_refused": 10, "kept": 10, "plain": 0}
 
 
 @pytest.mark.parametrize(
