@@ -34,7 +34,8 @@ RESULTS = Path(__file__).parent / "results/mitigation.jsonl"
 CONFIG = Path(__file__).parents[1] / "examples/quickstart.yaml"
 TARGET, WRITER = "local:smollm2-overcautious", "local:smollm2"
 SEARCH = "seeds-and-search"
-LIMIT = 125  # prompts to learn from in each arm: there are so many seeds
+# Finds to learn from: the writer answers two thirds of them, as many as it answers of the 125 seeds.
+LIMIT = 180
 EPOCHS = 2.0
 SHARES = ("keep_share", "plain_share", "contrast_share")
 
@@ -118,9 +119,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="*", default=["found", "xstest"])
     parser.add_argument("--methods", nargs="*", default=["sft"])
-    parser.add_argument("--keep-share", type=float, default=0.2)
+    parser.add_argument("--keep-share", type=float, default=0.53)
     parser.add_argument("--plain-share", type=float, default=0.35)
-    parser.add_argument("--contrast-share", type=float, default=1.5)
+    parser.add_argument("--contrast-share", type=float, default=4.0)
     parser.add_argument("--wall-clock", type=float, default=600.0)
     parser.add_argument("--report", action="store_true")
     given = parser.parse_args()

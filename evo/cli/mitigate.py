@@ -59,18 +59,18 @@ def mitigate(
         typer.Option(help="Harmful requests with the refusals that must stay; default: our own."),
     ] = None,
     keep_share: Annotated[
-        float, typer.Option(min=0.0, help="Of these, for each over-refused prompt.")
-    ] = 1.0,
+        float, typer.Option(min=0.0, help="Of these, for each prompt that is answered.")
+    ] = 0.55,
     plain_share: Annotated[
         float, typer.Option(min=0.0, help="Plain requests for each over-refused prompt.")
-    ] = 0.5,
+    ] = 0.35,
     contrast_share: Annotated[
         float,
         typer.Option(
             min=0.0,
             help="Harmless requests with the words of harmful ones, for each over-refused prompt; harmful ones like them are among those to refuse.",
         ),
-    ] = 1.0,
+    ] = 4.0,
     held_out: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the finds to measure with.")
     ] = 0.3,

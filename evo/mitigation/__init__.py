@@ -45,8 +45,9 @@ class Plan:
 
     `run`: a search whose finds are learned from, and whose held-out finds are measured; `data`: rows to
     learn from instead. `writer`: a model whose answers are learned, where it gives one; else the target's
-    own. `contrast_share`: harmless requests with the words of harmful ones, for each find; above 0, harmful
-    ones like them are among those whose refusal is kept. `tokens`: what answers begin with. `margin`: points
+    own. `plain_share`, `contrast_share`: plain requests, and harmless ones with the words of harmful ones,
+    for each find; with the latter, harmful ones like them are among those whose refusal is kept.
+    `keep_share`: refusals for each prompt that is answered. `tokens`: what answers begin with. `margin`: points
     by which refusal of harmful requests may fall. `measure`: prompts of each set to measure with, evenly
     drawn; None: all.
     """
@@ -59,9 +60,9 @@ class Plan:
     recipe: Recipe = field(default_factory=Recipe)
     writer: str | None = None
     keep: Path | None = None
-    keep_share: float = 1.0
-    plain_share: float = 0.5
-    contrast_share: float = 1.0
+    keep_share: float = 0.55
+    plain_share: float = 0.35
+    contrast_share: float = 4.0
     held_out: float = 0.3
     tokens: Tokens = Tokens.NONE
     limit: int | None = None

@@ -140,9 +140,9 @@ def mix(
     system_prompt: str | None = None,
     tokens: Tokens = Tokens.NONE,
 ) -> Mixture:
-    """One training set. `keep_share`, `plain_share` and `contrast_share`: refusals, plain requests and
-    harmless requests with the words of harmful ones, for each over-refused prompt, as far as there are
-    some.
+    """One training set. `plain_share` and `contrast_share`: plain requests and harmless ones with the words
+    of harmful ones, for each over-refused prompt; `keep_share`: refusals for each prompt that is answered.
+    As far as there are some.
 
     Args:
         plain: requests with the target's own answers.
@@ -162,21 +162,21 @@ def mix(
         *kept,
         *(Kept(p, refusals[rng.integers(len(refusals))]) for p in beside.harmful),
     ]
-    n_kept = min(len(kept), round(keep_share * len(repaired)))
+    n_plain = min(len(plain), round(plain_share * len(repaired)))
+    n_contrast = min(len(beside.answered), round(contrast_share * len(repaired)))
+    n_kept = min(len(kept), round(keep_share * (len(repaired) + n_plain + n_contrast)))
     if not n_kept:
         raise ConfigError(
             f"--keep-share {keep_share:g}: no refusal is kept; a model that learns from answers alone "
             "forgets to refuse"
         )
-    n_plain = min(len(plain), round(plain_share * len(repaired)))
     some_kept = _drawn(kept, n_kept, rng)
-    some_plain = _drawn(plain, n_plain, rng)
-    some_plain += _drawn(beside.answered, round(contrast_share * len(repaired)), rng)
+    answered = [*_drawn(plain, n_plain, rng), *_drawn(beside.answered, n_contrast, rng)]
     helped = [
         *repaired,
         *(
             Example(prompt, answer, refusals[rng.integers(len(refusals))], system_prompt)
-            for prompt, answer in some_plain
+            for prompt, answer in answered
         ),
     ]
     refused = [Example(k.prompt, k.refusal, COMPLIED, system_prompt) for k in some_kept]
@@ -194,7 +194,7 @@ def mix(
     order = rng.permutation(len(examples))
     counts = Counter(over_refused=len(repaired), kept=n_kept, plain=n_plain)
     if contrast is not None:
-        counts["contrast"] = len(some_plain) - n_plain
+        counts["contrast"] = n_contrast
     return Mixture(tuple(examples[i] for i in order), counts, tuple(sorted(used)))
 
 

@@ -30,15 +30,15 @@ def test_a_cut_answer_is_a_beginning_of_it(text: str) -> None:
 
 
 def test_shares_are_of_the_over_refused_prompts() -> None:
-    made = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.5, plain_share=0.5, seed=0)
+    made = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.0, plain_share=0.5, seed=0)
     assert made.counts == {"over_refused": 10, "kept": 15, "plain": 5}
     assert len(made.examples) == 30
     by_prompt = {e.prompt: e for e in made.examples}
     assert all(e.chosen == "I can't." for p, e in by_prompt.items() if p.startswith("harmful"))
     assert all(e.rejected for e in made.examples)
-    again = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.5, plain_share=0.5, seed=0)
+    again = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.0, plain_share=0.5, seed=0)
     assert again == made
-    other = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.5, plain_share=0.5, seed=1)
+    other = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.0, plain_share=0.5, seed=1)
     assert other.examples != made.examples
 
 
@@ -48,7 +48,7 @@ def test_both_sides_of_the_line_are_learned_with_like_words() -> None:
         [f"kill the boss {i}" for i in range(9)],
     )
     made = data.mix(
-        REPAIRED, KEPT[:9], PLAIN, beside, keep_share=1.8, plain_share=0, contrast_share=0.5, seed=0
+        REPAIRED, KEPT[:9], PLAIN, beside, keep_share=1.2, plain_share=0, contrast_share=0.5, seed=0
     )
     assert made.counts == {"over_refused": 10, "kept": 18, "plain": 0, "contrast": 5}
     by_prompt = {e.prompt: e for e in made.examples}
@@ -71,14 +71,14 @@ def test_answers_and_refusals_begin_with_their_token(
     tokens: Tokens, expected: tuple[str, ...]
 ) -> None:
     kept = [data.Kept(f"harmful {i}", "I can't.", "Drugs") for i in range(30)]
-    made = data.mix(REPAIRED, kept, PLAIN, keep_share=1, plain_share=1, seed=0, tokens=tokens)
+    made = data.mix(REPAIRED, kept, PLAIN, keep_share=0.5, plain_share=1, seed=0, tokens=tokens)
     assert made.tokens == expected
     for e in made.examples:
         is_harmful = e.prompt.startswith("harmful")
         assert e.chosen.startswith("[refuse" if is_harmful else "[respond] ")
         assert e.rejected is not None
         assert e.rejected.startswith("[respond] " if is_harmful else "[refuse")
-    bare = data.mix(REPAIRED, kept, PLAIN, keep_share=1, plain_share=1, seed=0)
+    bare = data.mix(REPAIRED, kept, PLAIN, keep_share=0.5, plain_share=1, seed=0)
     assert bare.tokens == ()
     assert [e.prompt for e in bare.examples] == [e.prompt for e in made.examples]
 
@@ -87,7 +87,7 @@ def test_every_harmful_request_of_ours_has_a_category() -> None:
     assert all(each.category for each in data.kept())
 
 
-@pytest.mark.parametrize("share", [0.0, 0.04])
+@pytest.mark.parametrize("share", [0.0, 0.03])
 def test_a_training_set_without_refusals_to_keep_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match=r"no refusal is kept.*forgets to refuse"):
         data.mix(REPAIRED, KEPT, PLAIN, keep_share=share, plain_share=0.5, seed=0)
