@@ -40,7 +40,7 @@ from sqlalchemy import func, select, text
 import db
 from benchmarks.store_made import EMBEDDER, Corpus, Maker
 from benchmarks.store_queries import OF_TWO_TARGETS, QUERIES, Arguments
-from db import near
+from db import near, summaries
 from db.models import Base, Embedding
 from db.store import Store
 from evo import collecting
@@ -101,6 +101,7 @@ def write(url: str, prompts: int, folder: Path, _: int) -> dict[str, Any]:
                 cpu_s += time.process_time() - cpu
             met.extend(maker.offered)
             store.end_run(claim.run_id, "finished", "budget: done", wall_s=busy_s)
+            summaries.keep(store, [claim.run_id])
             print(f"run {run}: {busy_s:.1f} s, longest wait {1e3 * max(waits):.0f} ms", flush=True)
         rows = _counts(store)
         size = _size(store, url)

@@ -24,7 +24,7 @@ INDEX_FROM = 10_000
 _OUTGROWN = 4
 _BATCH = 10_000
 # Of the lists of the index, so many are looked into: docs/decisions/019.
-_PROBED = 0.05
+_PROBED = 0.08
 
 _CREATE = """
 CREATE TABLE near_vectors (

@@ -270,6 +270,17 @@ def rows(revision: str) -> dict[str, list[dict[str, Any]]]:
         made["verdicts"] += [_verdict("tripped", index, "j", 0.75, _OTHER) for index in (0, 1)]
     if revision >= "0010":
         _add_what_queries_need(made)
+    if revision >= "0015":
+        written = {"written_id": "c" * 32, "prompt_id": _ID["child"], "writer": "w", "version": "1"}
+        made["written_responses"] = [
+            written
+            | {"round": 0, "number": 0, "text": "Use kill.", "finish_reason": "stop"}
+            | {"created_at": _AT}
+        ]
+        made["written_scores"] = [
+            {"written_id": written["written_id"], "scorer": "s", "version": "1"}
+            | {"task": 1, "safety": 1.0, "p_refusal": 0.125, "score": 0.75, "advice": ""}
+        ]
     if revision < "0006":  # nothing was sampled again, nor screened
         made["proposals"] = [p for p in made["proposals"] if p["proposal_index"] < 7]
         made["lineage"] = [p for p in made["lineage"] if p["proposal_index"] < 7]
