@@ -25,7 +25,7 @@ SEARCH = (
     "target.sampling.max_tokens=24",
     "search.recombination=0",  # families stay small, so that a part of the finds can be held out
 )
-RECIPE = ("--epochs", "2", "--limit", "140", "--contrast-share", "3")
+RECIPE = ("--epochs", "2", "--limit", "125", "--contrast-share", "3", "--keep-share", "0.53")
 QUICK = ("budget.evaluations=40", "seeds.limit=24", "search.samples.max=2")
 
 
