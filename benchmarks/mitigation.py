@@ -69,7 +69,13 @@ def search(folder: Path, wall_clock: float) -> str:
 
 
 def one(
-    folder: Path, url: str, arm: str, method: str, seed: int, shares: Mapping[str, float]
+    folder: Path,
+    url: str,
+    arm: str,
+    method: str,
+    seed: int,
+    shares: Mapping[str, float],
+    limit: int,
 ) -> dict[str, Any]:
     """`shares`: for `mitigation.Plan`, of requests to keep, plain ones and contrasts."""
     began = time.perf_counter()
@@ -82,7 +88,7 @@ def one(
         recipe=Recipe(Method(method), epochs=EPOCHS, seed=seed),
         writer=WRITER,
         **shares,
-        limit=LIMIT,
+        limit=limit,
         seed=seed,
         max_tokens=32,
         resume=True,
@@ -122,6 +128,7 @@ def main() -> None:
     parser.add_argument("--keep-share", type=float, default=0.53)
     parser.add_argument("--plain-share", type=float, default=0.35)
     parser.add_argument("--contrast-share", type=float, default=4.0)
+    parser.add_argument("--limit", type=int, default=LIMIT)
     parser.add_argument("--wall-clock", type=float, default=600.0)
     parser.add_argument("--report", action="store_true")
     given = parser.parse_args()
@@ -135,7 +142,7 @@ def main() -> None:
     for method in given.methods:
         for seed in given.seeds:
             for arm in given.arms:
-                result = one(given.folder, url, arm, method, seed, shares)
+                result = one(given.folder, url, arm, method, seed, shares, given.limit)
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(result) + "\n")
                 print(json.dumps(result), flush=True)
