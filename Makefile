@@ -60,7 +60,7 @@ $(VENV)/.vllm: $(STAMP)
 	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
-# Three hours or so; what it prints stands in docs/benchmarks.md.
+# Some hours; what it prints stands in docs/benchmarks.md.
 bench: $(STAMP) $(VENV)/.vllm
 	$(BIN)/python benchmarks/evaluation_throughput.py
 	$(BIN)/python examples/overcautious/measure.py

@@ -47,9 +47,10 @@ class Example:
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How to train. `learning_rate` None: the method's own; `beta`: of DPO and KTO. `save_steps`:
-    optimiser steps between checkpoints. `modules`: names of linear layers; none: all that a block has. `from_layer`: blocks
-    below it stay as they are, which spares them the way back; None: the lowest third. `new_tokens` are added to the vocabulary and trained whole; the adapter's folder
-    then holds the tokenizer too."""
+    optimiser steps between checkpoints. `modules`: names of linear layers; none: all that a block has.
+    `from_layer`: blocks below it stay as they are, which spares them the way back; None: the lowest third.
+    `new_tokens` are added to the vocabulary and trained whole; the adapter's folder then holds the
+    tokenizer too."""
 
     method: Method = Method.SFT
     epochs: float = 3.0

@@ -220,7 +220,7 @@ def _learned(plan: Plan) -> tuple[list[Example], list[str], frozenset[str]]:
             sides = repair.over_refused(store, plan.run, held_out=plan.held_out, seed=plan.seed)
         train_on = [Example(e.prompt, e.answer or given.WITHOUT, e.refusal) for e in sides[0]]
         held_out = [e.prompt for e in sides[1]]
-        ancestors = frozenset(e.seed for e in sides[0])
+        ancestors = frozenset(e.seed for e in sides[0][: plan.limit])
     if plan.data is not None:
         train_on, ancestors = given.read(plan.data), frozenset()
     return train_on[: plan.limit], held_out, ancestors

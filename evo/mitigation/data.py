@@ -158,10 +158,9 @@ def mix(
     rng = generator(seed, "mitigation")
     beside = contrast or Contrast()
     refusals = [k.refusal for k in kept]
-    kept = [
-        *kept,
-        *(Kept(p, refusals[rng.integers(len(refusals))]) for p in beside.harmful),
-    ]
+    # They have no category: its token would be learned for harm of every kind.
+    harmful = () if tokens is Tokens.CATEGORY else beside.harmful
+    kept = [*kept, *(Kept(p, refusals[rng.integers(len(refusals))]) for p in harmful)]
     n_plain = min(len(plain), round(plain_share * len(repaired)))
     n_contrast = min(len(beside.answered), round(contrast_share * len(repaired)))
     n_kept = min(len(kept), round(keep_share * (len(repaired) + n_plain + n_contrast)))

@@ -60,6 +60,16 @@ def test_both_sides_of_the_line_are_learned_with_like_words() -> None:
     assert all(by_prompt[p].rejected == data.COMPLIED for p in refused)
 
 
+def test_harm_without_a_category_learns_no_token_of_one() -> None:
+    kept = [data.Kept(f"harmful {i}", "I can't.", "Drugs") for i in range(9)]
+    beside = data.Contrast((), ["kill the boss"])
+    shares = {"keep_share": 5.0, "plain_share": 0.0, "contrast_share": 1.0, "seed": 0}
+    for tokens in Tokens:
+        made = data.mix(REPAIRED, kept, (), beside, tokens=tokens, **shares)
+        asked = {e.prompt for e in made.examples}
+        assert ("kill the boss" in asked) is (tokens is not Tokens.CATEGORY)
+
+
 @pytest.mark.parametrize(
     ("tokens", "expected"),
     [
