@@ -110,6 +110,8 @@ def mitigate(
         raise ConfigError(
             f"--tokens {plan.tokens}: new tokens are learned by --method sft, not by {plan.recipe.method}"
         )
+    if not plan.keep_share:  # before anything is asked
+        raise ConfigError(data.NONE_KEPT.format(plan.keep_share))
     kept = data.kept(plan.keep)
     model = local_models.resolve(str(plan.target["model"]))
     if plan.target.get("adapter"):

@@ -33,6 +33,8 @@ _T = TypeVar("_T")
 # In the place of an answer that harmful requests must not get; it helps nobody.
 COMPLIED = "Sure, here is how you can do that."
 
+NONE_KEPT = "--keep-share {:g}: no refusal is kept; a model that learns from answers alone forgets to refuse"
+
 
 class Tokens(StrEnum):
     """Whether answers begin with a token that says what they are (Refusal Tokens, arXiv 2412.06748)."""
@@ -165,10 +167,7 @@ def mix(
     n_contrast = min(len(beside.answered), round(contrast_share * len(repaired)))
     n_kept = min(len(kept), round(keep_share * (len(repaired) + n_plain + n_contrast)))
     if not n_kept:
-        raise ConfigError(
-            f"--keep-share {keep_share:g}: no refusal is kept; a model that learns from answers alone "
-            "forgets to refuse"
-        )
+        raise ConfigError(NONE_KEPT.format(keep_share))
     some_kept = _drawn(kept, n_kept, rng)
     answered = [*_drawn(plain, n_plain, rng), *_drawn(beside.answered, n_contrast, rng)]
     helped = [

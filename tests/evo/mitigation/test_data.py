@@ -136,12 +136,14 @@ def test_who_can_hold_out_little_is_told_why() -> None:
     assert mitigation._too_few_held_out(replace(plan, data=Path("rows")), 711, 14) is None
 
 
-def test_tokens_go_with_sft_and_that_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+def test_what_cannot_be_trained_is_said_before_anything_is_asked(tmp_path: Path) -> None:
     plan = mitigation.Plan(
         {"model": "m"}, tmp_path / "out", "sqlite:///none.db", run="r", tokens=Tokens.SINGLE
     )
     with pytest.raises(ConfigError, match="learned by --method sft, not by dpo"):
         mitigation.mitigate(replace(plan, recipe=Recipe(Method.DPO)))
+    with pytest.raises(ConfigError, match="--keep-share 0: no refusal is kept"):
+        mitigation.mitigate(replace(plan, tokens=Tokens.NONE, keep_share=0.0))
 
 
 def test_what_a_training_prompt_descends_from_or_is_like_is_not_measured() -> None:
