@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -40,12 +41,20 @@ def request(max_tokens: int = 8) -> GenerationRequest:
 
 
 def cores() -> list[psutil.Process]:
-    """Engine cores below this process."""
-    return [p for p in psutil.Process().children(recursive=True) if p.name() == CORE]
+    """Engine cores below this process. One that ends while it is asked for its name is none."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() == CORE:
+                found.append(process)
+    return found
 
 
 def ended(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # between the two questions
+        return True
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float) -> None:
@@ -88,7 +97,10 @@ def test_a_process_that_is_killed_while_its_engine_starts_leaves_nothing() -> No
     parent = psutil.Process(holder.pid)
 
     def starting() -> bool:
-        return any("spawn_main" in " ".join(p.cmdline()) for p in parent.children(recursive=True))
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = parent.children(recursive=True)
+            return any("spawn_main" in " ".join(p.cmdline()) for p in children)
+        return False
 
     wait_until(starting, 120)
     children = parent.children(recursive=True)
