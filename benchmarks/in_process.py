@@ -20,6 +20,7 @@ from evo import seeds as seed_sets
 from evo.asktell import Search
 from evo.config import Config
 from evo.run import Loop, Progress
+from evo.scribe import Proposal
 from evo.types import Outcome
 from fitness.evaluate import Evaluator
 from fitness.types import Gate, Target
@@ -152,8 +153,8 @@ class _NotingRecorder(api._RunRecorder):
     progress: Progress
     told: list[Told]
 
-    def record(self, outcomes: Sequence[Outcome]) -> None:
-        super().record(outcomes)
+    def write(self, proposals: Sequence[Proposal], outcomes: Sequence[Outcome]) -> None:
+        super().write(proposals, outcomes)
         paid = self.progress.spent.target_tokens
         self.told.extend(Told(outcome, paid) for outcome in outcomes)
 

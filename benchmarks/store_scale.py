@@ -68,11 +68,8 @@ class Recorder:
     store: Store
     run_id: str
 
-    def propose(self, proposals: Sequence[Any]) -> None:
-        self.store.propose(self.run_id, proposals)
-
-    def record(self, outcomes: Sequence[Outcome]) -> None:
-        self.store.record(self.run_id, outcomes, EMBEDDER)
+    def write(self, proposals: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
+        self.store.write(self.run_id, proposals, outcomes, EMBEDDER)
 
 
 def write(url: str, prompts: int, folder: Path, _: int) -> dict[str, Any]:

@@ -49,6 +49,21 @@ def absolute(url: str) -> str:
     return parsed.set(database=file).render_as_string(hide_password=False)
 
 
+def file_of(url: str) -> tuple[int, ...] | None:
+    """What changes when another file comes in place of the one that a URL names, and when a file changes
+    that is read as if it could not (see `connect`); None where there is no file."""
+    parsed = parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    path = Path(str(parsed.database))
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    one = (found.st_dev, found.st_ino)
+    return (*one, found.st_mtime_ns, found.st_size) if _lies_still(path) else one
+
+
 def shown_url(url: str) -> str:
     """The URL as people may see it: no password; of a SQLite URL, the file."""
     try:

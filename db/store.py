@@ -286,58 +286,32 @@ class Store:
 
     # The record of a run
 
+    def write(
+        self,
+        run_id: str,
+        proposals: Sequence[tuple[Assignment, Candidate | None]],
+        outcomes: Sequence[Outcome],
+        embedder: str = "",
+    ) -> None:
+        """`propose` and `record` in one transaction."""
+        with self.writing() as connection:
+            if proposals:
+                self._propose(connection, run_id, proposals)
+            if outcomes:
+                self._record(connection, run_id, outcomes, embedder)
+
     def propose(
         self, run_id: str, proposals: Sequence[tuple[Assignment, Candidate | None]]
     ) -> None:
         """Store proposals as pending, and their text once it exists, before the target is asked."""
-        with self.writing() as connection:
-            target_of_mine(connection, run_id)
-            self._write_proposals(connection, run_id, [p for p in proposals if p[1] is None])
-            texted = [(a, c) for a, c in proposals if c is not None]
-            texts = [(a.index, candidate_row(c)) for a, c in texted]
-            _write_prompts(connection, [c for _, c in texted])
-            # As a rule a proposal has been stored before it has a text.
-            if update_pending(connection, run_id, texts) < len(texts):
-                self._write_proposals(connection, run_id, texted)
-                update_pending(connection, run_id, texts)
+        self.write(run_id, proposals, ())
 
     def record(self, run_id: str, outcomes: Sequence[Outcome], embedder: str = "") -> None:
         """Store how proposals ended, in this order of completion, with all that was paid for.
 
         A proposal that had ended already is left as it is.
         """
-        with self.writing() as connection:
-            target_id = target_of_mine(connection, run_id)
-            if target_id is None:
-                raise ConfigError(f"run {run_id} has no target yet; call register_target first")
-            stored = read_proposed(connection, run_id, [o.assignment.index for o in outcomes])
-            self._write_proposals(connection, run_id, _unknown(outcomes, stored))
-            insert_new(connection, GateDecision, gate_rows(outcomes))
-            write_embeddings(connection, embedding_rows(outcomes, embedder))
-            last = connection.scalar(_LAST_ENDED, {"run": run_id})
-            new: dict[int, Outcome] = {}
-            for outcome in outcomes:
-                if stored.get(outcome.assignment.index, ("pending", None))[0] == "pending":
-                    new.setdefault(outcome.assignment.index, outcome)
-            orders = count(0 if last is None else last + 1)
-            endings = [
-                (index, ending(outcome, embedder) | {"completed_order": order})
-                for (index, outcome), order in zip(new.items(), orders, strict=False)
-            ]
-            self._decide(connection, run_id, [values for _, values in endings])
-            for index, values in endings:
-                # What does not change is not named, or its index would be written again.
-                if values.get("prompt_id") == stored.get(index, ("", None))[1]:
-                    values.pop("prompt_id", None)
-            update_pending(connection, run_id, endings)
-            gated = [o.candidate.prompt_id for o in outcomes if o.candidate and o.gate_decisions]
-            refresh(connection, read_undecided(connection, gated))
-            write_samples(connection, run_id, target_id, outcomes)
-            insert_new(connection, Opening, opening_rows(run_id, target_id, outcomes))
-            safety = {index: values["safety"] for index, values in endings}
-            scores = evaluation_rows(run_id, target_id, list(new.values()), safety)
-            insert_new(connection, Evaluation, scores)
-            supersede(connection, run_id, target_id, outcomes)
+        self.write(run_id, (), outcomes, embedder)
 
     def replay(self, run_id: str, *, samples: bool = False) -> list[Outcome]:
         """All that was recorded of a run, in order of completion. What an evaluation cost comes back in
@@ -400,6 +374,57 @@ class Store:
             hint = f"; did you mean '{near[0]}'?" if near else "; see `evocliff runs`"
             raise ConfigError(f"run '{run}' is not in {self._shown}{hint}")
         return row
+
+    def _propose(
+        self,
+        connection: Connection,
+        run_id: str,
+        proposals: Sequence[tuple[Assignment, Candidate | None]],
+    ) -> None:
+        target_of_mine(connection, run_id)
+        self._write_proposals(connection, run_id, [p for p in proposals if p[1] is None])
+        texted = [(a, c) for a, c in proposals if c is not None]
+        texts = [(a.index, candidate_row(c)) for a, c in texted]
+        _write_prompts(connection, [c for _, c in texted])
+        # As a rule a proposal has been stored before it has a text.
+        if update_pending(connection, run_id, texts) < len(texts):
+            self._write_proposals(connection, run_id, texted)
+            update_pending(connection, run_id, texts)
+
+    def _record(
+        self, connection: Connection, run_id: str, outcomes: Sequence[Outcome], embedder: str
+    ) -> None:
+        target_id = target_of_mine(connection, run_id)
+        if target_id is None:
+            raise ConfigError(f"run {run_id} has no target yet; call register_target first")
+        stored = read_proposed(connection, run_id, [o.assignment.index for o in outcomes])
+        self._write_proposals(connection, run_id, _unknown(outcomes, stored))
+        insert_new(connection, GateDecision, gate_rows(outcomes))
+        write_embeddings(connection, embedding_rows(outcomes, embedder))
+        last = connection.scalar(_LAST_ENDED, {"run": run_id})
+        new: dict[int, Outcome] = {}
+        for outcome in outcomes:
+            if stored.get(outcome.assignment.index, ("pending", None))[0] == "pending":
+                new.setdefault(outcome.assignment.index, outcome)
+        orders = count(0 if last is None else last + 1)
+        endings = [
+            (index, ending(outcome, embedder) | {"completed_order": order})
+            for (index, outcome), order in zip(new.items(), orders, strict=False)
+        ]
+        self._decide(connection, run_id, [values for _, values in endings])
+        for index, values in endings:
+            # What does not change is not named, or its index would be written again.
+            if values.get("prompt_id") == stored.get(index, ("", None))[1]:
+                values.pop("prompt_id", None)
+        update_pending(connection, run_id, endings)
+        gated = [o.candidate.prompt_id for o in outcomes if o.candidate and o.gate_decisions]
+        refresh(connection, read_undecided(connection, gated))
+        write_samples(connection, run_id, target_id, outcomes)
+        insert_new(connection, Opening, opening_rows(run_id, target_id, outcomes))
+        safety = {index: values["safety"] for index, values in endings}
+        scores = evaluation_rows(run_id, target_id, list(new.values()), safety)
+        insert_new(connection, Evaluation, scores)
+        supersede(connection, run_id, target_id, outcomes)
 
     def _decide(
         self, connection: Connection, run_id: str, endings: Sequence[dict[str, Any]]

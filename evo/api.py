@@ -151,12 +151,8 @@ class _RunRecorder:
         self._probe = probe
         self._target_id, self._embedder = target_id, embedder
 
-    def propose(self, proposals: Sequence[Proposal]) -> None:
-        if proposals:
-            self._store.propose(self._run_id, proposals)
-
-    def record(self, outcomes: Sequence[Outcome]) -> None:
-        self._store.record(self._run_id, outcomes, self._embedder)
+    def write(self, proposals: Sequence[Proposal], outcomes: Sequence[Outcome]) -> None:
+        self._store.write(self._run_id, proposals, outcomes, self._embedder)
 
     def known_samples(self, prompt_ids: Sequence[str]) -> Mapping[str, tuple[JudgedSample, ...]]:
         if self._several:  # they are asked for by target

@@ -150,13 +150,10 @@ class MemoryRecorder:
     outcomes: list[Outcome] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
 
-    def propose(self, proposals: Sequence[Proposal]) -> None:
-        self.calls.append("propose")
+    def write(self, proposals: Sequence[Proposal], outcomes: Sequence[Outcome]) -> None:
+        self.calls += ["propose"] * bool(proposals) + ["record"] * bool(outcomes)
         for assignment, candidate in proposals:
             self.pending[assignment.index] = (assignment, candidate)
-
-    def record(self, outcomes: Sequence[Outcome]) -> None:
-        self.calls.append("record")
         for outcome in outcomes:
             del self.pending[outcome.assignment.index]
             self.outcomes.append(outcome)

@@ -89,7 +89,9 @@ def text(value: object, longest: int = LONGEST) -> str:
     """
     whole = str(value)
     cut = whole[:longest]
-    shown = "".join(c if _is_plain(c) else c.encode("unicode_escape").decode() for c in cut)
+    shown = cut
+    if not cut.isprintable():  # most are, and need no look at every character
+        shown = "".join(c if _is_plain(c) else c.encode("unicode_escape").decode() for c in cut)
     more = f" … ({len(whole)} characters)" if len(whole) > longest else ""
     return escape(shown) + more
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
@@ -23,10 +23,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-import db
 from db.connection import absolute
 from db.store import Store
 from evo.ui import exporting, frame, pages, reviewing, searching
+from evo.ui.opened import Opened
 from evo.ui.overviews import Overviews
 from workers.interface import ConfigError, EvocliffError
 
@@ -62,18 +62,19 @@ def build(
         folder: for exports and logs; None: nothing can be changed.
         configs: folder of the configs that searches are started from.
     """
+    opened = Opened(url)
     routes = [
-        Route("/", partial(_answer, url=url, show=pages.runs)),
-        Route("/compare", partial(_answer, url=url, show=pages.compare)),
-        Route("/run/{run}", partial(_answer, url=url, show=pages.run)),
-        Route("/prompts", partial(_answer, url=url, show=pages.prompts)),
-        Route("/prompt/{prompt}", partial(_answer, url=url, show=pages.prompt)),
+        Route("/", partial(_answer, opened=opened, show=pages.runs)),
+        Route("/compare", partial(_answer, opened=opened, show=pages.compare)),
+        Route("/run/{run}", partial(_answer, opened=opened, show=pages.run)),
+        Route("/prompts", partial(_answer, opened=opened, show=pages.prompts)),
+        Route("/prompt/{prompt}", partial(_answer, opened=opened, show=pages.prompt)),
     ]
     if folder is not None:
         routes += [
-            Route("/review/{run}", partial(_answer, url=url, show=reviewing.show)),
-            Route("/search", partial(_answer, url=url, show=searching.show)),
-            Route("/searches/{name}", partial(_answer, url=url, show=searching.log)),
+            Route("/review/{run}", partial(_answer, opened=opened, show=reviewing.show)),
+            Route("/search", partial(_answer, opened=opened, show=searching.show)),
+            Route("/searches/{name}", partial(_answer, opened=opened, show=searching.log)),
             *(
                 Route(path, partial(_change, url=url, change=change), methods=["POST"])
                 for path, change in (
@@ -86,7 +87,15 @@ def build(
             ),
         ]
     guard = Middleware(_Guard, token=token, hosts=_LOCAL_NAMES | hosts, is_fixed=folder is None)
-    made = Starlette(routes=routes, middleware=[guard], exception_handlers={404: _not_found})
+
+    @contextlib.asynccontextmanager
+    async def alive(_: Starlette) -> AsyncIterator[None]:
+        yield
+        opened.close()
+
+    made = Starlette(
+        routes=routes, middleware=[guard], exception_handlers={404: _not_found}, lifespan=alive
+    )
     made.state.folder, made.state.configs = folder, configs
     made.state.form_token = token_urlsafe(24)
     made.state.absolute_url = absolute(url)
@@ -95,14 +104,13 @@ def build(
     return made
 
 
-async def _answer(request: Request, url: str, show: Show) -> Response:
+async def _answer(request: Request, opened: Opened, show: Show) -> Response:
     """One page, read in a thread by a connection that cannot write."""
     from anyio import to_thread
 
     def read() -> Response:
         try:
-            with contextlib.closing(db.open(url, read_only=True)) as store:
-                return HTMLResponse(show(store, request))
+            return HTMLResponse(show(opened.store(), request))
         except ConfigError as error:
             return HTMLResponse(frame.trouble(str(error)), 400)
         except EvocliffError as error:

@@ -206,3 +206,22 @@ def test_a_person_finds_by_the_page_alone_what_triggers_most(url: str) -> None:
     finally:
         server.should_exit = True
         serving.join(20)
+
+
+def test_another_file_in_place_of_the_database_is_read_and_a_missing_one_is_named(
+    tmp_path: Path,
+) -> None:
+    def filled(name: str, run: str) -> Path:
+        with contextlib.closing(db.open(f"sqlite:///{tmp_path}/{name}")) as store:
+            RunBuilder(store, run)
+        return tmp_path / name
+
+    first = filled("store.db", "the first")
+    with TestClient(app.build(f"sqlite:///{first}"), headers=HERE) as asked:
+        assert "the first" in asked.get("/").text
+        filled("other.db", "the second").replace(first)
+        assert "the second" in asked.get("/").text
+        first.unlink()
+        answer = asked.get("/")
+        assert answer.status_code == 500
+        assert "no such database" in answer.text
