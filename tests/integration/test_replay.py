@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -91,19 +92,19 @@ def test_a_second_run_is_killed_while_the_store_answers_for_the_engine(
     whole = begin(store, chosen)
     live(store, whole, chosen, CountingEngine(by_hash))
     second = begin(store, chosen)
-    record, calls = store.record, 0
+    write, calls = store.write, 0
 
-    def dying(run_id: str, outcomes: object, embedder: str = "") -> None:
-        """Dies before, or after, so many batches are on disk."""
+    def dying(run_id: str, proposals: Any, outcomes: Any, embedder: str = "") -> None:
+        """Dies before, or after, so many writes are on disk."""
         nonlocal calls
         calls += 1
         if calls % 9 == 5:
-            raise RuntimeError("killed before the record")
-        record(run_id, outcomes, embedder)  # type: ignore[arg-type]
+            raise RuntimeError("killed before the write")
+        write(run_id, proposals, outcomes, embedder)
         if calls % 9 == 0:
-            raise RuntimeError("killed after the record")
+            raise RuntimeError("killed after the write")
 
-    monkeypatch.setattr(store, "record", dying)
+    monkeypatch.setattr(store, "write", dying)
     lives, unasked = 0, CountingEngine(by_hash, most=0)
     while True:
         lives += 1
