@@ -1,13 +1,13 @@
 """Does a repair help, and does it help more than the same amount of hand-made seeds? Real models.
 
-    python -m benchmarks.mitigation FOLDER [--seeds 0 1 2] [--arms found xstest] [--report]
+    python -m benchmarks.mitigation FOLDER [--seeds 0 1 2] [--arms found equal xstest] [--report]
 
 A search starts from every other safe prompt of XSTest; what it finds is cut by lineage and likeness into
-prompts to learn from and prompts held out. Arms, each trained by `evocliff mitigate` with the same recipe,
-the same refusals to keep and the same number of prompts:
+prompts to learn from and prompts held out. Arms, each trained by `evocliff mitigate` with the same recipe:
 
 found    what the search found
-xstest   the search's own seeds, hand-made, as many as there are finds to learn from (or all of them)
+equal    as much of it as there are seeds with an answer
+xstest   the search's own seeds, hand-made
 
 Measured on the finds held out, XSTest's safe prompts but those that a training prompt descends from, is or is
 like, its unsafe contrasts and plain requests. Each run appends a JSON line to benchmarks/results/mitigation.jsonl.
@@ -34,8 +34,8 @@ RESULTS = Path(__file__).parent / "results/mitigation.jsonl"
 CONFIG = Path(__file__).parents[1] / "examples/quickstart.yaml"
 TARGET, WRITER = "local:smollm2-overcautious", "local:smollm2"
 SEARCH = "seeds-and-search"
-# Finds to learn from: the writer answers two thirds of them, as many as it answers of the 125 seeds.
-LIMIT = 180
+# Prompts to learn from. Of finds the writer answers two thirds; of the 125 seeds nearly all.
+LIMITS = {"found": 300, "equal": 180, "xstest": 180}
 EPOCHS = 2.0
 SHARES = ("keep_share", "plain_share", "contrast_share")
 
@@ -75,7 +75,6 @@ def one(
     method: str,
     seed: int,
     shares: Mapping[str, float],
-    limit: int,
 ) -> dict[str, Any]:
     """`shares`: for `mitigation.Plan`, of requests to keep, plain ones and contrasts."""
     began = time.perf_counter()
@@ -88,7 +87,7 @@ def one(
         recipe=Recipe(Method(method), epochs=EPOCHS, seed=seed),
         writer=WRITER,
         **shares,
-        limit=limit,
+        limit=LIMITS[arm],
         seed=seed,
         max_tokens=32,
         resume=True,
@@ -123,12 +122,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("out/mitigation"))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="*", default=["found", "xstest"])
+    parser.add_argument("--arms", nargs="*", choices=LIMITS, default=list(LIMITS))
     parser.add_argument("--methods", nargs="*", default=["sft"])
-    parser.add_argument("--keep-share", type=float, default=0.53)
+    parser.add_argument("--keep-share", type=float, default=0.57)
     parser.add_argument("--plain-share", type=float, default=0.35)
     parser.add_argument("--contrast-share", type=float, default=4.0)
-    parser.add_argument("--limit", type=int, default=LIMIT)
     parser.add_argument("--wall-clock", type=float, default=600.0)
     parser.add_argument("--report", action="store_true")
     given = parser.parse_args()
@@ -142,7 +140,7 @@ def main() -> None:
     for method in given.methods:
         for seed in given.seeds:
             for arm in given.arms:
-                result = one(given.folder, url, arm, method, seed, shares, given.limit)
+                result = one(given.folder, url, arm, method, seed, shares)
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(result) + "\n")
                 print(json.dumps(result), flush=True)

@@ -75,7 +75,8 @@ def mitigate(
         float, typer.Option(min=0.01, max=0.9, help="Share of the finds to measure with.")
     ] = 0.3,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Learn from the best N finds only.")
+        int | None,
+        typer.Option(min=1, help="Learn from N finds only: the best of every seed in turn."),
     ] = None,
     tokens: Annotated[
         str,

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -220,9 +221,10 @@ def _learned(plan: Plan) -> tuple[list[Example], list[str], frozenset[str]]:
     if plan.run is not None:
         with contextlib.closing(db.open(plan.store)) as store:
             sides = repair.over_refused(store, plan.run, held_out=plan.held_out, seed=plan.seed)
-        train_on = [Example(e.prompt, e.answer or given.WITHOUT, e.refusal) for e in sides[0]]
+        learned = data.in_turn(sides[0], attrgetter("seed"))[: plan.limit]
+        train_on = [Example(e.prompt, e.answer or given.WITHOUT, e.refusal) for e in learned]
         held_out = [e.prompt for e in sides[1]]
-        ancestors = frozenset(e.seed for e in sides[0][: plan.limit])
+        ancestors = frozenset(e.seed for e in learned)
     if plan.data is not None:
         train_on, ancestors = given.read(plan.data), frozenset()
     return train_on[: plan.limit], held_out, ancestors

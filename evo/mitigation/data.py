@@ -53,6 +53,22 @@ class Kept:
     category: str | None = None
 
 
+def in_turn(items: Sequence[_T], seed_of: Callable[[_T], str]) -> list[_T]:
+    """The first of every seed, then the second of every seed, and so on; otherwise in the order given.
+    The beginning of it holds as many subjects as there are: rewrites of few requests teach those few.
+
+    >>> in_turn(["a1", "a2", "a3", "b1", "b2"], lambda item: item[0])
+    ['a1', 'b1', 'a2', 'b2', 'a3']
+    """
+    met: Counter[str] = Counter()
+    turns = []
+    for place, item in enumerate(items):
+        seed = seed_of(item)
+        turns.append((met[seed], place))
+        met[seed] += 1
+    return [items[place] for _, place in sorted(turns)]
+
+
 def kept(path: Path | None = None) -> list[Kept]:
     """Harmful requests with a refusal each: of a file with the columns prompt and refusal, and category
     where refusal tokens are wanted for each; by default those that come with evocliff.

@@ -29,6 +29,20 @@ def test_a_cut_answer_is_a_beginning_of_it(text: str) -> None:
     assert text.strip().startswith(data.whole(text))
 
 
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers())), st.integers(0, 30))
+def test_a_beginning_holds_of_every_seed_as_many_as_of_any_other_that_has_more_left(
+    items: list[tuple[str, int]], n: int
+) -> None:
+    turned = data.in_turn(items, lambda item: item[0])
+    assert sorted(turned) == sorted(items)
+    of = {seed: [i for i in items if i[0] == seed] for seed in "abc"}
+    taken = {seed: [i for i in turned[:n] if i[0] == seed] for seed in "abc"}
+    most = max(map(len, taken.values()))
+    for seed in "abc":
+        assert taken[seed] == of[seed][: len(taken[seed])]
+        assert len(taken[seed]) >= min(most - 1, len(of[seed]))
+
+
 def test_shares_are_of_the_over_refused_prompts() -> None:
     made = data.mix(REPAIRED, KEPT, PLAIN, keep_share=1.0, plain_share=0.5, seed=0)
     assert made.counts == {"over_refused": 10, "kept": 15, "plain": 5}
