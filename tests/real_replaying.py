@@ -14,6 +14,7 @@ from evo.api import _RunRecorder
 from evo.asktell import Search
 from evo.config import Config
 from evo.run import Loop
+from evo.scribe import Proposal
 from evo.types import Outcome
 from fitness.evaluate import Evaluator
 from fitness.types import Gate, Target
@@ -62,12 +63,12 @@ class _DyingRecorder(_RunRecorder):
 
     batches: int | None = None
 
-    def record(self, outcomes: Sequence[Outcome]) -> None:
-        if self.batches == 0:
+    def write(self, proposals: Sequence[Proposal], outcomes: Sequence[Outcome]) -> None:
+        if outcomes and self.batches == 0:
             raise EngineDied("killed before the record")
-        if self.batches is not None:
+        if outcomes and self.batches is not None:
             self.batches -= 1
-        super().record(outcomes)
+        super().write(proposals, outcomes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo.algorithms import ALGORITHMS
+from evo.scribe import Proposal
 from evo.types import Outcome, Seed, prompt_id
 from fitness.types import Evaluation, EvaluationRequest, Unscored
 from tests.loop_fakes import (
@@ -227,9 +228,9 @@ def test_a_prompt_that_killed_replicas_is_not_asked_again_in_this_life_nor_the_n
 
 def test_many_in_flight_do_not_wait_for_the_record_and_one_does() -> None:
     class SlowRecorder(MemoryRecorder):
-        def record(self, outcomes: Sequence[Outcome]) -> None:
-            time.sleep(0.01)
-            super().record(outcomes)
+        def write(self, proposals: Sequence[Proposal], outcomes: Sequence[Outcome]) -> None:
+            time.sleep(0.01 * bool(outcomes))
+            super().write(proposals, outcomes)
 
     recorder = SlowRecorder()
     asyncio.run(loop(config(search__in_flight=1), recorder=recorder).run())
