@@ -11,7 +11,7 @@ xstest   the search's own seeds, hand-made
 
 Measured on the finds held out, XSTest's safe prompts but those that a training prompt descends from, is or is
 like, its unsafe contrasts and plain requests. Each run appends a JSON line to benchmarks/results/mitigation.jsonl.
-Settings were chosen on another search, that of `make circle`.
+Settings were chosen on another search, that of `make circle`, but for how many refusals are kept.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def absolute(url: str) -> str:
 
 
 def file_of(url: str) -> tuple[int, ...] | None:
-    """What changes when another file comes in place of the one that a URL names, and when a file changes
-    that is read as if it could not (see `connect`); None where there is no file."""
+    """A mark of the SQLite file that a URL names: another one when another file has come in its place, or
+    when a file was changed that is opened as one that never changes; None where there is no file."""
     parsed = parse(url)
     if parsed.get_backend_name() != "sqlite":
         return None
