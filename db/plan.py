@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, literal_column, null, select
 
 from db import like
+from db.among import among
 from db.filters import NOT_HARMLESS, SPELLING, E, Filters, M, P, R, conditions, turned_away
 from db.models import BoundaryPair, Cliff, Disagreement, Evaluation, Signature
 from fitness.types import Safety
@@ -67,24 +68,35 @@ def _from_the_top(
 ) -> Iterator[Row[Any]]:
     """The same of these prompts: where all are sorted first, and texts and names are looked up for those
     on top alone, until enough of them have passed."""
-    by, way = _BY[sort], _of_prompts(ids)
+    by, way = _BY[sort], _of_prompts(connection, ids)
     but_text = conditions(connection.dialect.name, replace(asked, like=None))
+    columns: list[Any] = [by.label("value"), E.prompt_id]
+    # `+ 0`, or PostgreSQL may walk all evaluations in this order to look for them.
     sorted_rows = (
-        select(by.label("value"), E.prompt_id)
+        select(*columns)
         .with_hint(E, f"INDEXED BY {way.index}", "sqlite")
         .where(*way.where, *but_text)
-        .order_by(by.desc())
+        .order_by((by + 0).desc())
     )
-    every = connection.execute(sorted_rows).all()
+
+    def looked_up(some: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        mine = _of_prompts(connection, list(dict.fromkeys(row.prompt_id for row in some)))
+        between = (by >= some[-1].value, by <= some[0].value)
+        return connection.execute(_statement(connection, asked, sort, mine).where(*between)).all()
+
     start, size = 0, _FIRST * limit
+    # Mostly the top is enough.
+    every: Sequence[Row[Any]] = connection.execute(sorted_rows.limit(size + 1)).all()
+    if len(every) > size:
+        if every[-2].value != every[-1].value:
+            yield from looked_up(every[:-1])
+            start, size = size, size * _FIRST
+        every = connection.execute(sorted_rows).all()
     while start < len(every):
         end = min(start + size, len(every))
-        least, most = every[end - 1].value, every[start].value
-        while end < len(every) and every[end].value == least:  # equals stay together
+        while end < len(every) and every[end].value == every[end - 1].value:  # equals stay together
             end += 1
-        mine = _of_prompts(list(dict.fromkeys(row.prompt_id for row in every[start:end])))
-        statement = _statement(connection, asked, sort, mine).where(by >= least, by <= most)
-        yield from connection.execute(statement).all()
+        yield from looked_up(every[start:end])
         start, size = end, size * _FIRST
 
 
@@ -112,7 +124,7 @@ def never_sampled(
         .limit(limit)
     )
     if ids is not None:
-        statement = statement.where(P.prompt_id.in_(ids))
+        statement = statement.where(among(connection, P.prompt_id, ids))
     return _run(connection, statement, limit)
 
 
@@ -181,7 +193,7 @@ def _ways(
     if ids is None:
         ids = _few_ids(connection, asked)
     if ids is not None:
-        return [_of_prompts(ids)]
+        return [_of_prompts(connection, ids)]
     by = _BY[sort].key
     entries: list[list[_Way]] = []
     if asked.strategies is not None:
@@ -206,8 +218,9 @@ def _ways(
     return entries[0] if entries else [_Way(f"ix_evaluations_{by}")]
 
 
-def _of_prompts(ids: Sequence[str]) -> _Way:
-    return _Way("ix_evaluations_prompt_id_target_id", (E.prompt_id.in_(ids),), ids)
+def _of_prompts(connection: Connection, ids: Sequence[str]) -> _Way:
+    of_these = (among(connection, E.prompt_id, ids),)
+    return _Way("ix_evaluations_prompt_id_target_id", of_these, ids)
 
 
 def _count(connection: Connection, way: _Way) -> int:

@@ -67,8 +67,8 @@ def _insert(dialect: str, table: type[Base]) -> Insert:
     return statement
 
 
-def chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
+def chunks(items: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
 
 
 def number(value: float | None) -> float | None:

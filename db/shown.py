@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, and_, or_, select
 
 from db.models import Lineage, Proposal
+from db.rows import chunks
 from evo.types import RESAMPLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH = 10_000
+_RUNS = 100  # that one statement asks for
 
 COLUMNS = (
     "prompt_id",
@@ -110,13 +112,17 @@ def _parents(
     for run, index in proposals:
         indices[run].add(index)
     parents: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for run, wanted in indices.items():  # (run, index) IN (...) would go by no index on SQLite
+    for runs in chunks(list(indices), _RUNS):
+        # (run, index) IN (...) would go by no index on SQLite.
+        of_these = [
+            and_(Lineage.run_id == run, Lineage.proposal_index.in_(indices[run])) for run in runs
+        ]
         rows = connection.execute(
-            select(Lineage.proposal_index, Lineage.parent_prompt_id)
-            .where(Lineage.run_id == run, Lineage.proposal_index.in_(wanted))
-            .order_by(Lineage.proposal_index, Lineage.position)
+            select(Lineage.run_id, Lineage.proposal_index, Lineage.parent_prompt_id)
+            .where(or_(*of_these))
+            .order_by(Lineage.run_id, Lineage.proposal_index, Lineage.position)
         )
-        for index, parent in rows:
+        for run, index, parent in rows:
             parents[run, index].append(parent)
     return parents
 
