@@ -34,8 +34,8 @@ RESULTS = Path(__file__).parent / "results/mitigation.jsonl"
 CONFIG = Path(__file__).parents[1] / "examples/quickstart.yaml"
 TARGET, WRITER = "local:smollm2-overcautious", "local:smollm2"
 SEARCH = "seeds-and-search"
-# Prompts to learn from. Of finds the writer answers two thirds; of the 125 seeds nearly all.
-LIMITS = {"found": 300, "equal": 180, "xstest": 180}
+# Prompts to learn from. Of finds the writer answers four fifths; of the 125 seeds nearly all.
+LIMITS = {"found": 300, "equal": 156, "xstest": 180}
 EPOCHS = 2.0
 SHARES = ("keep_share", "plain_share", "contrast_share")
 
@@ -61,6 +61,7 @@ def search(folder: Path, wall_clock: float) -> str:
         "budget.evaluations=1500",
         f"budget.wall_clock={wall_clock}",
         "search.samples.max=4",
+        "search.algorithm=random",  # rewrites of every seed, not of the surest
         "search.recombination=0",  # families stay small, so that a part of the finds can be held out
         "target.sampling.max_tokens=24",
     ]
@@ -124,7 +125,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="*", choices=LIMITS, default=list(LIMITS))
     parser.add_argument("--methods", nargs="*", default=["sft"])
-    parser.add_argument("--keep-share", type=float, default=0.57)
+    parser.add_argument("--keep-share", type=float, default=0.55)
     parser.add_argument("--plain-share", type=float, default=0.35)
     parser.add_argument("--contrast-share", type=float, default=4.0)
     parser.add_argument("--wall-clock", type=float, default=600.0)
