@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, and_, func, or_, select
 
 from db import alike, lookup
+from db.among import among
 from db.facts import RunFacts as RunFacts
 from db.facts import decider as decider
 from db.facts import run_facts as run_facts
@@ -287,7 +288,7 @@ def load_found(
     if run_id is not None:
         statement = statement.where(Proposal.run_id == run_id)
     if prompt_ids is not None:
-        statement = statement.where(Proposal.prompt_id.in_(prompt_ids))
+        statement = statement.where(among(connection, Proposal.prompt_id, prompt_ids))
     if target_ids is not None:
         statement = statement.where(
             func.coalesce(Evaluation.target_id, Run.target_id).in_(target_ids)

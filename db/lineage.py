@@ -6,13 +6,24 @@ Goes from generation to generation by indexes; what else the run holds is not re
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Executable,
+    Result,
+    RowMapping,
+    bindparam,
+    func,
+    select,
+)
 
 from db import found, lookup
+from db.among import among_bound, bound
 from db.models import Evaluation, Lineage, Prompt, Proposal, Run
-from db.rows import chunks
 from evo.types import RESAMPLE
 from workers.interface import ConfigError
 
@@ -60,6 +71,64 @@ def lineage(store: Store, prompt: str, run: str | None = None) -> dict[str, Any]
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The statements of every generation, made once. Each takes a `run` and what is `asked` for."""
+
+    rows: Executable  # of prompts
+    parents: Executable  # of proposals, by index
+    children: Executable  # of prompts, with the first proposal of each
+
+
+@cache
+def _asked(dialect: str) -> _Asked:
+    run: BindParameter[str] = bindparam("run")
+    rows = (
+        select(
+            Proposal.proposal_index,
+            Proposal.prompt_id,
+            Proposal.strategy,
+            Proposal.operator,
+            Proposal.status,
+            Proposal.failure_kind,
+            func.coalesce(Proposal.text, Prompt.text).label("text"),
+            Evaluation.refusal_rate,
+            Evaluation.fitness,
+        )
+        .join(Prompt, Prompt.prompt_id == Proposal.prompt_id)
+        .join(
+            Evaluation,
+            (Evaluation.run_id == Proposal.run_id)
+            & (Evaluation.proposal_index == Proposal.proposal_index),
+            isouter=True,
+        )
+        .where(Proposal.run_id == run, among_bound(dialect, Proposal.prompt_id, "asked"))
+        .with_hint(Proposal, "INDEXED BY ix_proposals_prompt_id", "sqlite")
+        .order_by(Proposal.proposal_index)
+    )
+    parents = (
+        select(Lineage.proposal_index, Lineage.parent_prompt_id)
+        .where(Lineage.run_id == run, among_bound(dialect, Lineage.proposal_index, "asked"))
+        .order_by(Lineage.proposal_index, Lineage.position)
+    )
+    children = (
+        select(Proposal.prompt_id, func.min(Proposal.proposal_index).label("first"))
+        .join(
+            Lineage,
+            (Lineage.run_id == Proposal.run_id)
+            & (Lineage.proposal_index == Proposal.proposal_index),
+        )
+        .where(
+            among_bound(dialect, Lineage.parent_prompt_id, "asked"),
+            Lineage.run_id == run,
+            Proposal.prompt_id.is_not(None),
+        )
+        .with_hint(Lineage, "INDEXED BY ix_lineage_parent_prompt_id_run_id", "sqlite")
+        .group_by(Proposal.prompt_id)
+    )
+    return _Asked(rows, parents, children)
+
+
 class _Tree:
     """The prompts of one run that were read so far, with their parents.
 
@@ -69,6 +138,7 @@ class _Tree:
 
     def __init__(self, connection: Connection, run_id: str) -> None:
         self._connection, self._run_id = connection, run_id
+        self._asked = _asked(connection.dialect.name)
         self._several = found.run_facts(connection)[run_id].over is not None
         self._rows: dict[str, RowMapping] = {}
         self._scores: dict[str, Any] = {}
@@ -81,37 +151,14 @@ class _Tree:
         self._read([p for above in map(self._above.get, new) for p in above or ()], parents=False)
 
     def _read(self, prompt_ids: Sequence[str], *, parents: bool = True) -> None:
-        for chunk in chunks([p for p in dict.fromkeys(prompt_ids) if p not in self._rows]):
-            self._read_rows(chunk)
-        if parents:
-            for chunk in chunks(list(prompt_ids)):
-                self._read_parents([p for p in chunk if p in self._rows])
+        new = [p for p in dict.fromkeys(prompt_ids) if p not in self._rows]
+        if new:
+            self._read_rows(new)
+        if parents and prompt_ids:
+            self._read_parents([p for p in prompt_ids if p in self._rows])
 
     def _read_rows(self, prompt_ids: Sequence[str]) -> None:
-        rows = self._connection.execute(
-            select(
-                Proposal.proposal_index,
-                Proposal.prompt_id,
-                Proposal.strategy,
-                Proposal.operator,
-                Proposal.status,
-                Proposal.failure_kind,
-                func.coalesce(Proposal.text, Prompt.text).label("text"),
-                Evaluation.refusal_rate,
-                Evaluation.fitness,
-            )
-            .join(Prompt, Prompt.prompt_id == Proposal.prompt_id)
-            .join(
-                Evaluation,
-                (Evaluation.run_id == Proposal.run_id)
-                & (Evaluation.proposal_index == Proposal.proposal_index),
-                isouter=True,
-            )
-            .where(Proposal.run_id == self._run_id, Proposal.prompt_id.in_(prompt_ids))
-            .with_hint(Proposal, "INDEXED BY ix_proposals_prompt_id", "sqlite")
-            .order_by(Proposal.proposal_index)
-        ).mappings()
-        for row in rows:
+        for row in self._execute(self._asked.rows, prompt_ids).mappings():
             prompt = row["prompt_id"]
             if row["operator"] == RESAMPLE and row["status"] == "evaluated":
                 self._scores[prompt] = row
@@ -132,43 +179,26 @@ class _Tree:
         came = {self._rows[p]["proposal_index"]: p for p in prompt_ids}
         for p in prompt_ids:
             self._above[p] = ()
-        rows = self._connection.execute(
-            select(Lineage.proposal_index, Lineage.parent_prompt_id)
-            .where(Lineage.run_id == self._run_id, Lineage.proposal_index.in_(came))
-            .order_by(Lineage.proposal_index, Lineage.position)
-        )
-        for index, parent in rows:
-            self._above[came[index]] += (parent,)
+        for row in self._execute(self._asked.parents, came):
+            self._above[came[row.proposal_index]] += (row.parent_prompt_id,)
 
     def parents(self, prompt_id: str) -> tuple[str, ...]:
-        self.read([prompt_id])
+        if prompt_id not in self._above:
+            self.read([prompt_id])
         return tuple(p for p in self._above.get(prompt_id, ()) if p in self._rows)
 
     def children(self, prompt_ids: Sequence[str]) -> list[str]:
         """Of all of these, in the order in which they were proposed."""
-        first: dict[str, int] = {}
-        for chunk in chunks(prompt_ids):
-            rows = self._connection.execute(
-                select(Proposal.prompt_id, func.min(Proposal.proposal_index))
-                .join(
-                    Lineage,
-                    (Lineage.run_id == Proposal.run_id)
-                    & (Lineage.proposal_index == Proposal.proposal_index),
-                )
-                .where(
-                    Lineage.parent_prompt_id.in_(chunk),
-                    Lineage.run_id == self._run_id,
-                    Proposal.prompt_id.is_not(None),
-                )
-                .with_hint(Lineage, "INDEXED BY ix_lineage_parent_prompt_id_run_id", "sqlite")
-                .group_by(Proposal.prompt_id)
-            )
-            for prompt, index in rows:
-                first[str(prompt)] = min(index, first.get(str(prompt), index))
+        rows = self._execute(self._asked.children, prompt_ids)
+        first = {row.prompt_id: row.first for row in rows}
         ordered = sorted(first, key=first.__getitem__)
         self.read(ordered)
         above = set(prompt_ids)
         return [p for p in ordered if above.intersection(self._above[p])]
+
+    def _execute(self, statement: Executable, asked: Iterable[str] | Iterable[int]) -> Result[Any]:
+        listed = bound(self._connection.dialect.name, asked)
+        return self._connection.execute(statement, {"run": self._run_id, "asked": listed})
 
     def node(self, prompt_id: str) -> dict[str, Any]:
         row = self._rows[prompt_id]
