@@ -16,6 +16,7 @@ from sqlalchemy import (
     select,
 )
 
+from db.among import among
 from db.models import (
     Embedding,
     GateDecision,
@@ -104,16 +105,15 @@ def read_vectors(
     connection: Connection, prompt_ids: Sequence[str]
 ) -> dict[tuple[str, str], NDArray[np.float32]]:
     """(prompt id, embedder) -> unit vector, float32 of shape (dim,)."""
-    found = {}
-    for chunk in chunks(prompt_ids):
-        rows = connection.execute(
-            select(Embedding.prompt_id, Embedding.embedder, Embedding.vector).where(
-                Embedding.prompt_id.in_(chunk)
-            )
+    rows = connection.execute(
+        select(Embedding.prompt_id, Embedding.embedder, Embedding.vector).where(
+            among(connection, Embedding.prompt_id, prompt_ids)
         )
-        for prompt, embedder, vector in rows:
-            found[prompt, embedder] = np.frombuffer(vector, dtype="<f4").astype(np.float32)
-    return found
+    )
+    return {
+        (prompt, embedder): np.frombuffer(vector, dtype="<f4").astype(np.float32)
+        for prompt, embedder, vector in rows
+    }
 
 
 def read_decisions(
