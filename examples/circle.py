@@ -27,7 +27,7 @@ SEARCH = (
     "search.algorithm=random",
     "search.recombination=0",  # families stay small, so that a part of the finds can be held out
 )
-RECIPE = ("--epochs", "2", "--limit", "125", "--contrast-share", "3", "--keep-share", "0.55")
+RECIPE = ("--epochs", "2", "--limit", "125", "--contrast-share", "3", "--keep-share", "0.6")
 QUICK = ("budget.evaluations=40", "seeds.limit=24", "search.samples.max=2")
 QUICK_RECIPE = ("--epochs", "0.2", "--measure", "6")
 
