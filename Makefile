@@ -46,9 +46,10 @@ test: $(STAMP)
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not vllm and not cluster"
 
-# Clusters, faults and endpoints for real: heads, nodes and drivers are started and killed.
+# Clusters, faults and endpoints for real: heads, nodes and drivers are started and killed. They wait
+# more than they work, so two files at a time.
 test-cluster: $(STAMP)
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m cluster
 
 # The engine vllm on CPU, with the build of vLLM for it. Its CUDA companions do not load beside the
 # torch that is here.
