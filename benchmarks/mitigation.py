@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="*", choices=LIMITS, default=list(LIMITS))
     parser.add_argument("--methods", nargs="*", default=["sft"])
-    parser.add_argument("--keep-share", type=float, default=0.55)
+    parser.add_argument("--keep-share", type=float, default=0.52)
     parser.add_argument("--plain-share", type=float, default=0.35)
     parser.add_argument("--contrast-share", type=float, default=4.0)
     parser.add_argument("--wall-clock", type=float, default=600.0)

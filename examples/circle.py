@@ -27,9 +27,9 @@ SEARCH = (
     "search.algorithm=random",
     "search.recombination=0",  # families stay small, so that a part of the finds can be held out
 )
-RECIPE = ("--epochs", "2", "--limit", "125", "--contrast-share", "3", "--keep-share", "0.6")
+RECIPE = ("--epochs", "2", "--limit", "125", "--contrast-share", "3", "--keep-share", "0.62")
 QUICK = ("budget.evaluations=40", "seeds.limit=24", "search.samples.max=2")
-QUICK_RECIPE = ("--epochs", "0.2", "--measure", "6")
+QUICK_RECIPE = ("--epochs", "0.2", "--measure", "6", "--limit", "12", "--contrast-share", "1")
 
 
 def evocliff(*arguments: str, may_fail: bool = False) -> None:
