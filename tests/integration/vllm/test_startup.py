@@ -19,10 +19,17 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 def nothing_is_left() -> Any:
     before = set(psutil.Process().children(recursive=True))
     yield
-    left = set(psutil.Process().children(recursive=True)) - before
-    # Python's own, one for the whole process; it ends with it.
-    left = {p for p in left if "resource_tracker" not in " ".join(p.cmdline())}
+    started = set(psutil.Process().children(recursive=True)) - before
+    _, left = psutil.wait_procs([p for p in started if not _pythons_own(p)], timeout=10)
     assert not left
+
+
+def _pythons_own(process: psutil.Process) -> bool:
+    """The resource tracker, one for the whole process, which ends with it."""
+    try:
+        return "resource_tracker" in " ".join(process.cmdline())
+    except psutil.Error:  # it ends just now
+        return False
 
 
 @pytest.mark.parametrize(
