@@ -116,7 +116,10 @@ def report() -> None:
             f"{row['set']} {row['before']:.1%} -> {row['after']:.1%} (n {row['n']})"
             for row in line["table"]
         ]
-        print(f"{line['arm']:<7} {line['method']} seed {line['seed']}: {'; '.join(cells)}")
+        share = line.get("keep_share", "-")  # the oldest lines do not say
+        print(
+            f"{line['arm']:<7} {line['method']} seed {line['seed']} kept {share}: {'; '.join(cells)}"
+        )
 
 
 def main() -> None:
