@@ -3,6 +3,7 @@ PostgreSQL of a test session."""
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -12,6 +13,11 @@ from sqlalchemy import create_engine
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# Tests that run in the background of a shell ignore SIGINT, and so would the processes that they start
+# and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

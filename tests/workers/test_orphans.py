@@ -13,11 +13,9 @@ import pytest
 
 from workers.engines import orphans
 
-# A parent that starts a child, which starts a grandchild; it prints both process ids and waits. It hears
-# SIGINT also where the tests run in the background of a shell, which has them ignore it.
+# A parent that starts a child, which starts a grandchild; it prints both process ids and waits.
 PARENT = """
-import os, signal, subprocess, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import os, subprocess, sys, time
 from workers.engines.orphans import Guard
 guard = Guard()
 child = "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)']); print(p.pid, flush=True); time.sleep(99)"
