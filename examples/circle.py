@@ -29,7 +29,7 @@ SEARCH = (
 )
 RECIPE = ("--epochs", "2", "--limit", "125", "--contrast-share", "3", "--keep-share", "0.62")
 QUICK = ("budget.evaluations=40", "seeds.limit=24", "search.samples.max=2")
-QUICK_RECIPE = ("--epochs", "0.2", "--measure", "6", "--limit", "12", "--contrast-share", "1")
+QUICK_RECIPE = ("--epochs", "0.2", "--limit", "12", "--contrast-share", "1", "--measure", "6")
 
 
 def evocliff(*arguments: str, may_fail: bool = False) -> None:
